@@ -1,0 +1,128 @@
+# mflash. `make` builds build/mflash and build/vboard; `make help` lists the targets.
+CC ?= cc
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+DESTDIR ?=
+B ?= build
+
+VERSION := 0.1.0
+WARN := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla \
+        -Wstrict-prototypes -Wmissing-prototypes -Werror
+LIBS := libserialport libelf zlib jansson
+ALL_CFLAGS = $(WARN) $(CFLAGS) $(SANITIZE) -Isrc -Imethods -I$(B)/gen -DMFLASH_VERSION='"$(VERSION)"' \
+             -DMFLASH_DATADIR='"$(PREFIX)/share/mflash"' $(shell pkg-config --cflags $(LIBS)) -MMD -MP
+ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lpthread
+
+rwildcard = $(foreach d,$(wildcard $(1:=/*)),$(call rwildcard,$d,$2) $(filter $(subst *,%,$2),$d))
+objects = $(patsubst %.c,$(B)/%.o,$(1))
+
+# The library is every room but the command line; methods are found, there is no list to edit.
+METHOD_SRC := $(sort $(call rwildcard,methods,*.c))
+CLI_SRC := src/main.c $(sort $(wildcard src/commands/*.c))
+LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_SRC)
+GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
+
+# Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
+VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c)) tests/vboard/virtual_serial.c
+VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c)) $(sort $(wildcard tests/vboard/serve/*.c))
+VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(sort $(wildcard tests/unit/*.c)))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+
+all: $(B)/mflash $(B)/vboard $(B)/vboard-avr
+
+$(B)/mflash: $(call objects,$(CLI_SRC)) $(B)/libmflash.a
+	$(CC) -o $@ $^ $(ALL_LIBS)
+
+$(B)/libmflash.a: $(call objects,$(LIB_SRC)) $(GEN_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+# The launcher links neither simavr (GPL-3) nor, later, Unicorn (GPL-2).
+$(B)/vboard: $(call objects,$(VBOARD_SRC)) $(B)/libmflash.a
+	$(CC) -o $@ $^ $(ALL_LIBS)
+
+$(B)/vboard-avr: $(call objects,$(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC)) $(B)/libmflash.a
+	$(CC) -o $@ $^ $(ALL_LIBS) -lsimavr -lelf -lm
+
+$(B)/%.o: %.c | $(B)/gen/methods.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
+
+$(B)/gen/%.o: $(B)/gen/%.c
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/gen/methods.c: $(METHOD_SRC) scripts/gen-methods
+	@mkdir -p $(@D)
+	scripts/gen-methods $(METHOD_SRC) > $@
+
+$(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
+	@mkdir -p $(@D)
+	scripts/gen-chips src/board/chips-avr.csv > $@
+
+# ---- tests ----
+UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(call objects,$(UNIT_HELP_SRC) $(VBOARD_MODEL_SRC)) $(B)/libmflash.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lm
+
+unit: $(UNIT_BIN)
+
+# The quick ring: unit tests, plain and under ASan+UBSan.
+check: all unit
+	scripts/run-unit $(UNIT_BIN)
+	$(MAKE) --no-print-directory B=$(B)/asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' CFLAGS='-O1 -g' unit
+	scripts/run-unit $(patsubst $(B)/%,$(B)/asan/%,$(UNIT_BIN))
+
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+FUZZ_SECONDS ?= 600
+
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(call objects,$(VBOARD_MODEL_SRC)) $(B)/libmflash.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS) -lm
+
+fuzz-build:
+	$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE='-fsanitize=address,undefined,fuzzer-no-link' CFLAGS='-O1 -g' fuzz-binaries
+fuzz-binaries: $(FUZZ_BIN)
+
+fuzz: fuzz-build
+	tests/fuzz/run $(B)/fuzzing/fuzz $(FUZZ_SECONDS)
+
+bench: all
+	tests/bench/run
+
+# ---- using and installing ----
+FLASH_BOARD ?=
+FLASH_IMAGE ?= out/klipper.elf.hex
+flash: $(B)/mflash
+	$(B)/mflash $(if $(FLASH_BOARD),--board $(FLASH_BOARD)) $(if $(FLASH_DEVICE),--device $(FLASH_DEVICE)) $(FLASH_IMAGE)
+
+install: all
+	install -Dm755 $(B)/mflash $(DESTDIR)$(PREFIX)/bin/mflash
+	install -Dm755 $(B)/vboard $(DESTDIR)$(PREFIX)/bin/vboard
+	install -Dm755 $(B)/vboard-avr $(DESTDIR)$(PREFIX)/bin/vboard-avr
+	install -Dm644 boards.ini $(DESTDIR)$(PREFIX)/share/mflash/boards.ini
+	install -Dm644 docs/mflash.1 $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/mflash $(DESTDIR)$(PREFIX)/bin/vboard $(DESTDIR)$(PREFIX)/bin/vboard-avr
+	rm -f $(DESTDIR)$(PREFIX)/share/mflash/boards.ini $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
+
+clean:
+	rm -rf $(B)
+
+ALL_C := $(sort $(call rwildcard,src methods tests,*.c *.h))
+format:
+	clang-format -i $(ALL_C)
+
+lint:
+	scripts/lint $(ALL_C)
+
+help:
+	@echo 'all check unit bench fuzz install uninstall flash clean format lint'
+
+.PHONY: all unit check fuzz fuzz-build fuzz-binaries bench flash install uninstall clean format lint help
+.SECONDARY:
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

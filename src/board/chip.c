@@ -1,0 +1,36 @@
+/* Look-ups in the chip table: see chip.h. */
+#include "board/chip.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "board/chips.h"
+
+const struct chip *chip_find(const char *name)
+{
+    for (size_t i = 0; i < chips_count; i++)
+        if (strcasecmp(chips[i].name, name) == 0 || (chips[i].id && !strcasecmp(chips[i].id, name)))
+            return &chips[i];
+    return NULL;
+}
+
+const struct chip *chip_at(size_t n)
+{
+    return n < chips_count ? &chips[n] : NULL;
+}
+
+const struct region *chip_region(const struct chip *chip, enum memory memory)
+{
+    for (size_t i = 0; i < chip->region_count; i++)
+        if (chip->regions[i].memory == memory)
+            return &chip->regions[i];
+    return NULL;
+}
+
+const struct chip *chip_by_signature(const uint8_t signature[3], const struct chip *after)
+{
+    for (size_t i = after ? (size_t)(after - chips) + 1 : 0; i < chips_count; i++)
+        if (chips[i].avr && memcmp(chips[i].avr->signature, signature, 3) == 0)
+            return &chips[i];
+    return NULL;
+}

@@ -1,0 +1,99 @@
+/*
+ * The plan: image × board → an ordered list of steps, every safety check done, nothing touched.
+ * `--dry-run` prints it, the engine executes it, `--json` streams it.
+ */
+#ifndef MFLASH_PLAN_H
+#define MFLASH_PLAN_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "board/board.h"
+#include "image/image.h"
+#include "method.h"
+
+/* The safety checks that `--force NAME` overrides, one bit each. */
+enum check {
+    CHECK_MACHINE,
+    CHECK_START,
+    CHECK_SIZE,
+    CHECK_BLANK,
+    CHECK_VECTORS,
+    CHECK_LOADER_OVERLAP,
+    CHECK_KLIPPER_MCU,
+    CHECK_CAN_BITRATE,
+    CHECK_SIGNATURE,
+    CHECK_FUSES,
+    CHECK_UNPROVEN_CHIP,
+    CHECK_COUNT,
+};
+
+const char *check_name(enum check check);
+bool check_find(const char *name, enum check *check);
+
+enum erase_choice { ERASE_NEEDED, ERASE_IMAGE, ERASE_CHIP, ERASE_NONE };
+enum diff_choice { DIFF_AUTO, DIFF_YES, DIFF_NO };
+
+enum step_kind {
+    STEP_ENTER, /* bring the board into its bootloader, connect, identify */
+    STEP_ERASE, /* ranges, or the whole chip */
+    STEP_WRITE,
+    STEP_VERIFY,
+    STEP_FUSE,    /* name = value */
+    STEP_RESTART, /* so that new fuses count */
+    STEP_RUN,
+};
+
+const char *step_name(enum step_kind kind); /* "enter", "erase" … as in the JSON phases */
+
+struct step {
+    enum step_kind kind;
+    enum memory memory;  /* erase, write, verify */
+    bool whole_chip;     /* erase */
+    struct span *ranges; /* erase: sectors; owned */
+    size_t range_count;
+    char fuse[16]; /* fuse */
+    uint32_t value;
+};
+
+struct plan {
+    const struct board *board;
+    const struct loader *loader;
+    const struct method *method;
+    const struct chip *chip;
+    const struct region *regions; /* geometry in force: the chip's, or --region's */
+    size_t region_count;
+    struct image *image; /* placed and checked; not owned; NULL for erase, run … */
+    enum diff_choice diff;
+    bool unverifiable; /* verify was asked for but the protocol has no read */
+    struct step *steps;
+    size_t count;
+};
+
+struct plan_options {
+    unsigned forced; /* 1 << enum check */
+    enum erase_choice erase;
+    enum diff_choice diff;
+    bool no_verify, no_run;
+    void (*warn)(void *user, const char *text); /* a check that was overridden, or a mild finding */
+    void *user;
+};
+
+/* Places a raw image, runs all checks of image against board and method, and lists the steps. */
+int plan_flash(struct plan *plan, const struct board *board, const struct loader *loader,
+               const struct method *method, struct image *image, const struct plan_options *options,
+               struct error *err);
+
+/* The checks alone: the verdicts of `mflash check`. */
+int plan_check_image(const struct board *board, const struct loader *loader,
+                     const struct method *method, struct image *image,
+                     const struct plan_options *options, struct error *err);
+
+/* Installing a bootloader: the recipe `recipe.NAME` of the loader, word by word. */
+int plan_recipe(struct plan *plan, const struct board *board, const struct loader *loader,
+                const struct method *method, const char *recipe, struct image *image,
+                const struct plan_options *options, struct error *err);
+
+void plan_free(struct plan *plan);
+
+#endif
