@@ -54,18 +54,43 @@ struct vserial {
     unsigned rx_depth; /* bytes the receiver holds while the device is busy; 0 = USB, unlimited */
 };
 
-/* Flash of the virtual chip: kept by the server in a file when told to (--flash, --mem). */
+/* A memory of the virtual chip. The server may map a file there (--flash, --mem), so what was
+ * written so far is kept whenever the power goes. */
 struct vmemory {
     uint8_t *bytes;
     size_t size;
-    uint64_t stuck; /* --fault stuck:ADDR: this byte's bits will not program; UINT64_MAX = none */
+    uint64_t stuck; /* --fault stuck:ADDR: this byte's 0 bits will not program; UINT64_MAX = none */
 };
 
-/* Faults that the model itself must act out (the line does drop, corrupt, stall, cut, power). */
+/* Faults that the model itself must act out (drop, corrupt, stall, cut, power are the line's). */
 struct vfaults {
-    unsigned nak;  /* answer failure to the Nth host message; 0 = never */
+    unsigned nak;  /* answer failure to the Nth host message since power-on; 0 = never */
     bool locked;   /* lock bits / protection set */
     bool wrong_id; /* answers another chip's identity */
+};
+
+/* What a model is made from. Memories are allocated by whoever makes it (all FF = erased unless a
+ * file says otherwise) and outlive it. fuses: lfuse, hfuse, efuse, lock, one byte each. */
+struct vconfig {
+    const struct chip *chip;
+    struct vmemory flash, eeprom, fuses;
+    struct vfaults faults;
+    bool fresh;          /* a chip from the factory: default fuses, no bootloader */
+    bool app;            /* start in the application, not in the loader */
+    const char *variant; /* a model's own word: "2011", "stk500", "avrisp" …; NULL = the usual */
+};
+
+/* A kind of board: exported by each file of tests/vboard/models and tests/vboard/avr as
+ * `const struct vmodel vmodel_NAME`; a generated table finds them as methods are found. */
+struct vmodel {
+    const char *name;   /* "optiboot", "stk500boot", "m0", "caterina", "stk500-programmer" … */
+    const char *method; /* the mflash method it speaks: "stk500v1", "isp" … */
+    const char *const *chips; /* names of chips it can be, ends with NULL */
+    uint32_t baud;            /* its UART's rate; 0 = USB CDC, any */
+    bool fresh;               /* it is a programmer with a bare target behind it (--fresh) */
+    const char *proof; /* what proves the model: "avrdude -c wiring", "real firmware in simavr" */
+    /* NULL with a line on stderr if it cannot be made. */
+    struct vserial *(*create)(const struct vconfig *config);
 };
 
 #endif
