@@ -23,7 +23,7 @@ LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_S
 GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
 # Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
-VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c)) tests/vboard/virtual_serial.c
+VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c)) tests/vboard/line.c tests/vboard/virtual_serial.c
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c)) $(sort $(wildcard tests/vboard/serve/*.c))
 VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
@@ -42,7 +42,7 @@ $(B)/libmflash.a: $(call objects,$(LIB_SRC)) $(GEN_OBJ)
 $(B)/vboard: $(call objects,$(VBOARD_SRC)) $(B)/libmflash.a
 	$(CC) -o $@ $^ $(ALL_LIBS)
 
-$(B)/vboard-avr: $(call objects,$(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC)) $(B)/libmflash.a
+$(B)/vboard-avr: $(call objects,$(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC)) $(B)/gen/vmodels_avr.o $(B)/libmflash.a
 	$(CC) -o $@ $^ $(ALL_LIBS) -lsimavr -lelf -lm
 
 $(B)/%.o: %.c | $(B)/gen/methods.c
@@ -50,11 +50,15 @@ $(B)/%.o: %.c | $(B)/gen/methods.c
 	$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
 
 $(B)/gen/%.o: $(B)/gen/%.c
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
 
-$(B)/gen/methods.c: $(METHOD_SRC) scripts/gen-methods
+$(B)/gen/methods.c: $(METHOD_SRC) scripts/gen-table
 	@mkdir -p $(@D)
-	scripts/gen-methods $(METHOD_SRC) > $@
+	scripts/gen-table method methods method.h $(METHOD_SRC) > $@
+
+$(B)/gen/vmodels_avr.c: $(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC) scripts/gen-table
+	@mkdir -p $(@D)
+	scripts/gen-table vmodel vmodels model.h $(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC) > $@
 
 $(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
 	@mkdir -p $(@D)

@@ -93,4 +93,7 @@ struct vmodel {
     struct vserial *(*create)(const struct vconfig *config);
 };
 
+/* All models of this executable, sorted by name; ends with NULL. Generated. */
+extern const struct vmodel *const vmodels[];
+
 #endif
