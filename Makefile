@@ -62,7 +62,7 @@ $(B)/gen/vmodels_avr.c: $(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC) scripts/gen-table
 
 $(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
 	@mkdir -p $(@D)
-	scripts/gen-chips src/board/chips-avr.csv > $@
+	scripts/gen-chips $(filter %.csv,$^) > $@
 
 # ---- tests ----
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))

@@ -4,7 +4,7 @@
  *     [arduino-mega2560]            a board
  *     [arduino-mega2560/stk500v2]   one bootloader it can have
  *
- * Keys of a board: name, alias, like, chip, methods, usb, note, source, inferred, image.
+ * Keys of a board: name, alias, like, chip, mcu, methods, usb, note, source, inferred.
  * Keys of a method section: start, end, starts, baud, usb, enter, ask, recipe.NAME, loader.NAME
  * (common to all) and those the method itself declares. `like = NAME` copies chip, methods and
  * method sections of another board (one level); keys given here win, key by key.
@@ -52,6 +52,7 @@ struct board {
     const char *const *aliases;
     size_t alias_count;
     const struct chip *chip;
+    const char *mcu; /* Klipper's MCU name for it, where it is not the chip's own; NULL */
     const struct loader *loaders; /* in order of preference */
     size_t loader_count;
     struct usb_id usb[16]; /* ids the board has while its application runs, or always */
