@@ -89,8 +89,11 @@ struct method {
     const char *summary;  /* one line for `mflash methods` */
     const char *document; /* "Atmel AVR061" */
     enum link_kind link;
-    bool rom;      /* a ROM or probe method: writes anywhere; false: a flash bootloader that
-                      owns part of the chip */
+    bool rom;   /* a ROM or probe method: writes anywhere; false: a flash bootloader that owns part
+                   of the chip */
+    bool probe; /* reached through a programmer or probe: `-p`, never by the board's own port */
+    bool in_order; /* pages must be written from the first on, without holes: of equal pages only an
+                      unchanged tail can be left out */
     uint32_t baud; /* if neither board nor user says */
     enum erase_style erase_style;
     const struct refusal *refusals; /* ends with because == NULL */

@@ -1,0 +1,236 @@
+/*
+ * Safety before the first destructive byte: each check looks at one thing, refuses with a reason,
+ * and names the option that overrides it.
+ */
+#include "checks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const names[CHECK_COUNT] = {
+    [CHECK_MACHINE] = "machine",
+    [CHECK_START] = "start",
+    [CHECK_SIZE] = "size",
+    [CHECK_BLANK] = "blank",
+    [CHECK_VECTORS] = "vectors",
+    [CHECK_LOADER_OVERLAP] = "loader-overlap",
+    [CHECK_KLIPPER_MCU] = "klipper-mcu",
+    [CHECK_CAN_BITRATE] = "can-bitrate",
+    [CHECK_SIGNATURE] = "signature",
+    [CHECK_FUSES] = "fuses",
+    [CHECK_UNPROVEN_CHIP] = "unproven-chip",
+};
+
+const char *check_name(enum check check)
+{
+    return names[check];
+}
+
+bool check_find(const char *name, enum check *check)
+{
+    for (size_t i = 0; i < CHECK_COUNT; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *check = (enum check)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+int check_refused(const struct plan_options *options, enum check check, struct error *err)
+{
+    if (!(options->forced & 1U << check)) {
+        size_t used = strlen(err->hint);
+        (void)snprintf(err->hint + used, sizeof err->hint - used,
+                       "%s`--force %s` overrides this check", used ? "; " : "", names[check]);
+        return err->code;
+    }
+    char text[ERROR_MESSAGE_MAX + 32];
+    (void)snprintf(text, sizeof text, "%s (forced: %s)", err->message, names[check]);
+    if (options->warn)
+        options->warn(options->user, text);
+    error_clear(err);
+    return OK;
+}
+
+static const char *first_source(const struct image *image)
+{
+    return image->source_count ? image->sources[0].name : "image";
+}
+
+/* A raw binary has no header, but an ARM vector table gives itself away, and never opens AVR code.
+ */
+static enum machine seeming_machine(const struct image *image)
+{
+    if (image->machine != MACHINE_UNKNOWN)
+        return image->machine;
+    return image->vectors.plausible ? MACHINE_ARM : MACHINE_UNKNOWN;
+}
+
+static int check_machine(const struct check_input *in, struct error *err)
+{
+    enum machine machine = seeming_machine(in->image);
+    if (machine == MACHINE_UNKNOWN || machine == in->board->chip->machine)
+        return OK;
+    error_refuse(err, names[CHECK_MACHINE], "%s is for %s, but %s is %s (%s)",
+                 first_source(in->image), machine_name(machine), in->board->chip->name,
+                 machine_name(in->board->chip->machine), in->board->name);
+    error_hint(err, "build the image for %s, or give another --board", in->board->chip->name);
+    return check_refused(in->options, CHECK_MACHINE, err);
+}
+
+static int check_klipper_mcu(const struct check_input *in, struct error *err)
+{
+    const struct klipper_facts *klipper = &in->image->klipper;
+    const char *wanted = in->board->mcu ? in->board->mcu : in->board->chip->name;
+    if (!klipper->present || strcasecmp(klipper->mcu, wanted) == 0)
+        return OK;
+    error_refuse(err, names[CHECK_KLIPPER_MCU], "%s is Klipper for %s, but %s has %s",
+                 first_source(in->image), klipper->mcu, in->board->name, wanted);
+    error_hint(err, "choose %s in Klipper's menuconfig and build again", wanted);
+    return check_refused(in->options, CHECK_KLIPPER_MCU, err);
+}
+
+static bool all_blank(const struct image *image, uint8_t erased)
+{
+    for (size_t i = 0; i < image->count; i++)
+        if (!bytes_blank(image->segments[i].data, image->segments[i].length, erased))
+            return false;
+    return true;
+}
+
+static int check_blank(const struct check_input *in, struct error *err)
+{
+    if (!all_blank(in->image, in->flash->erased))
+        return OK;
+    error_refuse(err, names[CHECK_BLANK], "%s holds nothing but 0x%02x: writing it is erasing",
+                 first_source(in->image), in->flash->erased);
+    error_hint(err, "`mflash erase` erases");
+    return check_refused(in->options, CHECK_BLANK, err);
+}
+
+static int refuse_start(const struct check_input *in, uint64_t begins, struct error *err)
+{
+    error_refuse(err, names[CHECK_START],
+                 "%s begins at 0x%" PRIx64 ", but over %s applications of %s start at 0x%" PRIx64,
+                 first_source(in->image), begins, in->method->name, in->board->name,
+                 in->loader->start);
+    error_hint(err,
+               "build it for that start (Klipper: menuconfig, bootloader offset), or choose the "
+               "method it was built for with --method");
+    return check_refused(in->options, CHECK_START, err);
+}
+
+static int check_start(const struct check_input *in, struct error *err)
+{
+    uint64_t start, end;
+    if (!image_extent(in->image, MEM_FLASH, &start, &end))
+        return OK;
+    if (in->loader->has_start && start != in->loader->start)
+        return refuse_start(in, start, err);
+    return OK;
+}
+
+static int check_size(const struct check_input *in, struct error *err)
+{
+    for (size_t i = 0; i < in->image->count; i++) {
+        const struct segment *segment = &in->image->segments[i];
+        const struct region *region = segment->memory == MEM_FLASH
+                                          ? in->flash
+                                          : chip_region(in->board->chip, segment->memory);
+        if (!region || (segment->address >= region->start &&
+                        segment->address - region->start + segment->length <= region->size))
+            continue;
+        error_refuse(err, names[CHECK_SIZE],
+                     "%s has bytes at 0x%" PRIx64 "..0x%" PRIx64 ", but the %s of %s is 0x%" PRIx64
+                     "..0x%" PRIx64,
+                     in->image->sources[segment->source].name, segment->address,
+                     segment->address + segment->length - 1, region->name, in->board->chip->name,
+                     region->start, region->start + region->size - 1);
+        return check_refused(in->options, CHECK_SIZE, err);
+    }
+    return OK;
+}
+
+static int check_loader_overlap(const struct check_input *in, struct error *err)
+{
+    uint64_t start, end;
+    if (in->method->rom || !in->loader->end || !image_extent(in->image, MEM_FLASH, &start, &end) ||
+        end <= in->loader->end)
+        return OK;
+    error_refuse(err, names[CHECK_LOADER_OVERLAP],
+                 "%s ends at 0x%" PRIx64
+                 ", in the bootloader's own pages, which begin at 0x%" PRIx64,
+                 first_source(in->image), end - 1, in->loader->end);
+    error_hint(err, "the application may be at most %" PRIu64 " bytes here",
+               in->loader->end - in->loader->start);
+    return check_refused(in->options, CHECK_LOADER_OVERLAP, err);
+}
+
+static bool in_ram(const struct chip *chip, uint32_t sp)
+{
+    for (size_t i = 0; i < chip->ram_count; i++)
+        if (sp > chip->ram[i].start && sp <= chip->ram[i].start + chip->ram[i].size)
+            return true;
+    return false;
+}
+
+static int check_vectors(const struct check_input *in, struct error *err)
+{
+    uint64_t start, end;
+    const struct vector_facts *vectors = &in->image->vectors;
+    if (in->board->chip->machine != MACHINE_ARM ||
+        !image_extent(in->image, MEM_FLASH, &start, &end))
+        return OK;
+    uint32_t reset = vectors->reset & ~1U;
+    bool inside = reset >= start && reset < end;
+    if ((vectors->reset & 1) && inside && in_ram(in->board->chip, vectors->sp))
+        return OK;
+    error_refuse(err, names[CHECK_VECTORS],
+                 "%s has no vector table for %s at 0x%" PRIx64 ": stack pointer 0x%08" PRIx32
+                 ", reset vector 0x%08" PRIx32,
+                 first_source(in->image), in->board->chip->name, start, vectors->sp,
+                 vectors->reset);
+    error_hint(err, "is it an application for this chip, linked for this address?");
+    return check_refused(in->options, CHECK_VECTORS, err);
+}
+
+int check_raw_start(const struct check_input *in, uint64_t *start, struct error *err)
+{
+    uint64_t bases[16];
+    size_t count = 0, fits;
+    if (in->loader->has_start)
+        bases[count++] = in->loader->start;
+    for (size_t i = 0; i < in->loader->start_count && count < 16; i++)
+        bases[count++] = in->loader->starts[i];
+    if (!count)
+        bases[count++] = in->flash->start;
+    *start = bases[0];
+    /* The link address can be read from ARM images only; AVR code is always linked for 0. */
+    if (in->board->chip->machine != MACHINE_ARM || !in->image->vectors.plausible)
+        return OK;
+    fits = image_link_address(in->image, bases, count, start);
+    if (fits == 1 || count == 1 || in->loader->has_start)
+        return OK; /* check_vectors sees a table that does not fit */
+    error_refuse(err, names[CHECK_START],
+                 "%s: which of this board's starts it was linked for cannot be read from it",
+                 first_source(in->image));
+    error_hint(err, "say where it goes: IMAGE@ADDRESS");
+    return check_refused(in->options, CHECK_START, err);
+}
+
+int checks_run(const struct check_input *in, struct error *err)
+{
+    static int (*const checks[])(const struct check_input *, struct error *) = {
+        check_machine, check_klipper_mcu,    check_blank,   check_size,
+        check_start,   check_loader_overlap, check_vectors,
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+        int status = checks[i](in, err);
+        if (status)
+            return status;
+    }
+    return OK;
+}

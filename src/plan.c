@@ -1,0 +1,298 @@
+/*
+ * image × board → an ordered list of steps, every safety check done, nothing touched.
+ */
+#include "plan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "checks.h"
+
+const char *step_name(enum step_kind kind)
+{
+    static const char *const step_names[] = {
+        [STEP_ENTER] = "enter",   [STEP_ERASE] = "erase", [STEP_WRITE] = "write",
+        [STEP_VERIFY] = "verify", [STEP_FUSE] = "fuse",   [STEP_RESTART] = "restart",
+        [STEP_RUN] = "run",
+    };
+    return step_names[kind];
+}
+
+static struct step *add_step(struct plan *plan, enum step_kind kind, enum memory memory)
+{
+    struct step *grown = realloc(plan->steps, (plan->count + 1) * sizeof *grown);
+    if (!grown)
+        return NULL;
+    plan->steps = grown;
+    grown[plan->count] = (struct step){.kind = kind, .memory = memory};
+    return &grown[plan->count++];
+}
+
+void plan_free(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        free(plan->steps[i].ranges);
+    free(plan->steps);
+    *plan = (struct plan){0};
+}
+
+static void warn(const struct plan_options *options, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void warn(const struct plan_options *options, const char *format, ...)
+{
+    if (!options->warn)
+        return;
+    char text[ERROR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    options->warn(options->user, text);
+}
+
+/* ---- what the method can take of the image ---- */
+
+static bool writes_memory(const struct method *method, enum memory memory)
+{
+    if (memory == MEM_FLASH)
+        return true;
+    return memory == MEM_EEPROM && !method_refusal(method, OP_EEPROM);
+}
+
+/* Says what will be left out; ERR_NOT_POSSIBLE if nothing remains. */
+static int check_memories(const struct method *method, const struct image *image,
+                          const struct plan_options *options, struct error *err)
+{
+    bool any = false;
+    const char *reason = method_refusal(method, OP_EEPROM);
+    for (enum memory memory = MEM_FLASH; memory <= MEM_LOCK; memory++) {
+        size_t bytes = image_bytes(image, memory);
+        any = any || (bytes && writes_memory(method, memory));
+        if (!bytes || writes_memory(method, memory))
+            continue;
+        if (memory == MEM_EEPROM)
+            warn(options, "the image's %zu bytes of EEPROM are left out: not possible over %s, %s",
+                 bytes, method->name, reason);
+        else
+            warn(options, "the image's %s values are left out: set them with `mflash fuses`",
+                 memory_name(memory));
+    }
+    if (any)
+        return OK;
+    return error_set(err, ERR_NOT_POSSIBLE, "writing this image is not possible over %s, %s%s",
+                     method->name, reason ? "" : "because it has neither flash nor EEPROM bytes",
+                     reason ? reason : "");
+}
+
+int plan_check_image(const struct board *board, const struct loader *loader,
+                     const struct method *method, struct image *image,
+                     const struct plan_options *options, struct error *err)
+{
+    struct check_input in = {
+        .board = board,
+        .loader = loader,
+        .method = method,
+        .flash = chip_region(board->chip, MEM_FLASH),
+        .image = image,
+        .options = options,
+    };
+    uint64_t start;
+    if (!image->placed) {
+        if (check_raw_start(&in, &start, err))
+            return err->code;
+        image_place(image, start);
+    }
+    if (check_memories(method, image, options, err))
+        return err->code;
+    return checks_run(&in, err);
+}
+
+/* ---- steps ---- */
+
+/* Sectors that hold a byte of the image, joined where they touch. */
+static int touched_sectors(struct step *step, const struct image *image,
+                           const struct region *region, bool whole_extent)
+{
+    uint64_t first, last;
+    if (!image_extent(image, region->memory, &first, &last))
+        return OK;
+    for (size_t i = 0; i < image->count; i++) {
+        const struct segment *segment = &image->segments[i];
+        if (segment->memory != region->memory)
+            continue;
+        uint64_t low = segment->address / region->sector * region->sector;
+        uint64_t end = segment->address + segment->length + region->sector - 1;
+        end = end / region->sector * region->sector;
+        struct span *previous = step->range_count ? &step->ranges[step->range_count - 1] : NULL;
+        if (previous && (whole_extent || low <= previous->start + previous->size)) {
+            previous->size = end - previous->start;
+            continue;
+        }
+        struct span *grown = realloc(step->ranges, (step->range_count + 1) * sizeof *grown);
+        if (!grown)
+            return ERR_MEMORY;
+        step->ranges = grown;
+        grown[step->range_count++] = (struct span){low, end - low};
+    }
+    return OK;
+}
+
+static int refuse_operation(const struct method *method, enum operation op, struct error *err)
+{
+    return error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, %s", operation_name(op),
+                     method->name, method_refusal(method, op));
+}
+
+static int add_erase(struct plan *plan, const struct plan_options *options, struct error *err)
+{
+    enum erase_style style =
+        plan->method->style ? plan->method->style(plan->loader) : plan->method->erase_style;
+    bool chip = options->erase == ERASE_CHIP || style == ERASE_WHOLE;
+    if (options->erase == ERASE_NONE || !image_bytes(plan->image, MEM_FLASH))
+        return OK;
+    if (options->erase == ERASE_CHIP && method_refusal(plan->method, OP_ERASE_CHIP))
+        return refuse_operation(plan->method, OP_ERASE_CHIP, err);
+    if (!chip && style == ERASE_BY_WRITE)
+        return OK;
+    struct step *step = add_step(plan, STEP_ERASE, MEM_FLASH);
+    if (!step)
+        return error_memory(err);
+    step->whole_chip = chip;
+    if (chip)
+        return OK;
+    return touched_sectors(step, plan->image, &plan->regions[0], options->erase == ERASE_IMAGE)
+               ? error_memory(err)
+               : OK;
+}
+
+static int add_for_memories(struct plan *plan, enum step_kind kind, struct error *err)
+{
+    for (enum memory memory = MEM_FLASH; memory <= MEM_EEPROM; memory++)
+        if (image_bytes(plan->image, memory) && writes_memory(plan->method, memory) &&
+            !add_step(plan, kind, memory))
+            return error_memory(err);
+    return OK;
+}
+
+static void start_plan(struct plan *plan, const struct board *board, const struct loader *loader,
+                       const struct method *method, struct image *image,
+                       const struct plan_options *options)
+{
+    *plan = (struct plan){
+        .board = board,
+        .loader = loader,
+        .method = method,
+        .chip = board->chip,
+        .regions = board->chip->regions,
+        .region_count = board->chip->region_count,
+        .image = image,
+        .diff = options->diff,
+    };
+}
+
+static int add_flash_steps(struct plan *plan, const struct plan_options *options, struct error *err)
+{
+    if (!add_step(plan, STEP_ENTER, MEM_FLASH))
+        return error_memory(err);
+    if (add_erase(plan, options, err) || add_for_memories(plan, STEP_WRITE, err))
+        return err->code;
+    plan->unverifiable = !options->no_verify && method_refusal(plan->method, OP_VERIFY);
+    if (!options->no_verify && !plan->unverifiable && add_for_memories(plan, STEP_VERIFY, err))
+        return err->code;
+    if (!options->no_run && !method_refusal(plan->method, OP_RUN) &&
+        !add_step(plan, STEP_RUN, MEM_FLASH))
+        return error_memory(err);
+    return OK;
+}
+
+int plan_flash(struct plan *plan, const struct board *board, const struct loader *loader,
+               const struct method *method, struct image *image, const struct plan_options *options,
+               struct error *err)
+{
+    start_plan(plan, board, loader, method, image, options);
+    if (method_refusal(method, OP_WRITE))
+        return refuse_operation(method, OP_WRITE, err);
+    if (plan_check_image(board, loader, method, image, options, err))
+        return err->code;
+    int status = add_flash_steps(plan, options, err);
+    if (status)
+        plan_free(plan);
+    return status;
+}
+
+/* ---- recipes ---- */
+
+/* "hfuse=0xd8" → a fuse step. */
+static int add_fuse(struct plan *plan, const char *word, size_t length, struct error *err)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "%.*s", (int)length, word);
+    char *equals = strchr(text, '=');
+    uint64_t value;
+    struct step *step = add_step(plan, STEP_FUSE, MEM_FUSE);
+    if (!step)
+        return error_memory(err);
+    *equals = '\0';
+    if (strlen(text) >= sizeof step->fuse || !text_number(equals + 1, &value) || value > UINT32_MAX)
+        return error_set(err, ERR_BOARDS_FILE, "recipe word %.*s: NAME=NUMBER is wanted",
+                         (int)length, word);
+    memcpy(step->fuse, text, strlen(text) + 1);
+    step->value = (uint32_t)value;
+    return OK;
+}
+
+static bool word_is(const char *word, size_t length, const char *text)
+{
+    return strlen(text) == length && strncmp(word, text, length) == 0;
+}
+
+/* Verbs of a closed list, never commands. */
+static int add_recipe_word(struct plan *plan, const char *word, size_t length, struct error *err)
+{
+    if (memchr(word, '=', length))
+        return add_fuse(plan, word, length, err);
+    struct step *step;
+    if (word_is(word, length, "erase") || word_is(word, length, "mass-erase")) {
+        if (!(step = add_step(plan, STEP_ERASE, MEM_FLASH)))
+            return error_memory(err);
+        step->whole_chip = true;
+        return OK;
+    }
+    /* New fuses count only after leaving and entering again: before the first byte is written. */
+    if (word_is(word, length, "write"))
+        return plan->method->restart && !add_step(plan, STEP_RESTART, MEM_FLASH)
+                   ? error_memory(err)
+                   : add_for_memories(plan, STEP_WRITE, err);
+    if (word_is(word, length, "verify"))
+        return add_for_memories(plan, STEP_VERIFY, err);
+    return error_set(err, ERR_BOARDS_FILE,
+                     "recipe word %.*s is none of erase, write, verify, "
+                     "mass-erase, NAME=VALUE",
+                     (int)length, word);
+}
+
+int plan_recipe(struct plan *plan, const struct board *board, const struct loader *loader,
+                const struct method *method, const char *recipe, struct image *image,
+                const struct plan_options *options, struct error *err)
+{
+    start_plan(plan, board, loader, method, image, options);
+    plan->diff = DIFF_NO;
+    if (method_refusal(method, OP_BOOTLOADER))
+        return refuse_operation(method, OP_BOOTLOADER, err);
+    if (plan_check_image(board, loader, method, image, options, err))
+        return err->code;
+    int status = add_step(plan, STEP_ENTER, MEM_FLASH) ? OK : error_memory(err);
+    size_t length;
+    const char *word;
+    while (!status && (word = text_word(&recipe, &length)))
+        status = add_recipe_word(plan, word, length, err);
+    if (!status && !options->no_run && method->run && !add_step(plan, STEP_RUN, MEM_FLASH))
+        status = error_memory(err);
+    if (status)
+        plan_free(plan);
+    return status;
+}
