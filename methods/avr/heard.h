@@ -5,6 +5,7 @@
 #ifndef MFLASH_AVR_HEARD_H
 #define MFLASH_AVR_HEARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,9 @@ struct heard {
 
 void heard_clear(struct heard *heard);
 void heard_add(struct heard *heard, const uint8_t *bytes, size_t length);
+
+/* True if it reads like text: the application talks, not the bootloader. */
+bool heard_is_text(const struct heard *heard);
 
 /* "nothing at all came back", "17 bytes came back that are no answer: 1c e0 fc …", or "text came
  * back: "Marlin 1.1.9"". Returns `text`. */
