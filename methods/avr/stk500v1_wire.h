@@ -61,6 +61,10 @@ int stk500v1_send(struct stk500v1 *wire, const uint8_t *bytes, size_t length, st
 int stk500v1_reply(struct stk500v1 *wire, uint8_t *data, size_t length, uint64_t deadline,
                    struct error *err);
 
+/* The same in two halves, for data that is read in slices in between. */
+int stk500v1_reply_begin(struct stk500v1 *wire, uint64_t deadline, struct error *err);
+int stk500v1_reply_end(struct stk500v1 *wire, uint64_t deadline, struct error *err);
+
 /* Sends `request` (without its EOP, 1 … 31 bytes) and reads the reply; `timeout` in microseconds.
  */
 int stk500v1_command(struct stk500v1 *wire, const uint8_t *request, size_t request_length,
