@@ -1,0 +1,83 @@
+/* Small files, links and processes of this machine: see host.h. */
+#include "link/host.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct host *host_here(void)
+{
+    static const struct host here = {"/sys", "/proc", "/dev", "/etc", "/run"};
+    return &here;
+}
+
+void host_path(char path[HOST_PATH_MAX], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(path, HOST_PATH_MAX, format, args);
+    va_end(args);
+    if (length < 0 || length >= HOST_PATH_MAX)
+        path[0] = '\0';
+}
+
+void host_printable(char *text, size_t size, const char *from)
+{
+    size_t n = 0;
+    for (; n + 1 < size && from[n] != '\0'; n++)
+        text[n] = isprint((unsigned char)from[n]) ? from[n] : '?';
+    text[n] = '\0';
+}
+
+/* The file's first bytes, with a NUL behind them. Returns how many, -1 if it cannot be read. */
+static ssize_t slurp(const char *path, char *bytes, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return -1;
+    ssize_t length;
+    do
+        length = read(fd, bytes, size - 1);
+    while (length < 0 && errno == EINTR);
+    (void)close(fd);
+    bytes[length > 0 ? length : 0] = '\0';
+    return length;
+}
+
+bool host_line(const char *path, char *text, size_t size)
+{
+    char bytes[256];
+    text[0] = '\0';
+    if (slurp(path, bytes, sizeof bytes) < 0)
+        return false;
+    bytes[strcspn(bytes, "\r\n")] = '\0';
+    host_printable(text, size, bytes);
+    return true;
+}
+
+bool host_number(const char *path, int base, unsigned long *number)
+{
+    char text[32], *end;
+    if (!host_line(path, text, sizeof text))
+        return false;
+    *number = strtoul(text, &end, base);
+    return end != text;
+}
+
+bool host_link_name(const char *path, char *text, size_t size)
+{
+    char target[HOST_PATH_MAX];
+    text[0] = '\0';
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    const char *slash = strrchr(target, '/');
+    host_printable(text, size, slash ? slash + 1 : target);
+    return true;
+}

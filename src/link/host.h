@@ -1,0 +1,58 @@
+/*
+ * The machine mflash runs on, as its file systems show it: sysfs (Linux Documentation/ABI), /proc
+ * (proc(5)), /dev. Read only, nothing is opened that belongs to a device. The roots are parameters
+ * so that a test can make a machine out of a few directories.
+ */
+#ifndef MFLASH_HOST_H
+#define MFLASH_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct host {
+    const char *sys, *proc, *dev, *etc, *run;
+};
+
+/* "/sys", "/proc", "/dev", "/etc", "/run". */
+const struct host *host_here(void);
+
+enum { HOST_PATH_MAX = 512 };
+
+/* Puts the parts together. A path that does not fit becomes "" (which opens nothing). */
+void host_path(char path[HOST_PATH_MAX], const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* First line of a small file. What a device says about itself ends up in such files: bytes that do
+ * not print become '?', and no more than fits is kept. False: no such file (text is then ""). */
+bool host_line(const char *path, char *text, size_t size);
+
+/* The number in such a file, in C notation or `base`. */
+bool host_number(const char *path, int base, unsigned long *number);
+
+/* Last part of what a symbolic link points to: the name of a driver, of a subsystem. */
+bool host_link_name(const char *path, char *text, size_t size);
+
+/* Copies what fits, bytes that do not print as '?'. */
+void host_printable(char *text, size_t size, const char *from);
+
+/* A device node and who has it open. */
+struct held {
+    const char *path;
+    dev_t device;   /* of the node; 0: compare names only */
+    dev_t instance; /* of the file system, for ptys (each devpts counts its own); else 0 */
+    pid_t pid;      /* found: 0 = nobody, or nobody that this user may see */
+    char name[64];  /* "klippy", "ModemManager" */
+    char unit[96];  /* "klipper.service", or "" */
+};
+
+/* One pass over /proc for all nodes; this process itself is left out. */
+void host_holders(const struct host *host, struct held *nodes, size_t count);
+
+/* "klippy (pid 812)". */
+void host_holder_text(const struct held *node, char *text, size_t size);
+
+/* Is a program of that name running? Its pid, or 0. */
+pid_t host_running(const struct host *host, const char *name);
+
+#endif

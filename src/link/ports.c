@@ -1,0 +1,236 @@
+/*
+ * Serial ports as sysfs shows them (Documentation/ABI/testing/sysfs-bus-usb, sysfs-tty):
+ *
+ *     class/tty/ttyACM0/device -> the interface 1-1.4:1.0, in the directory of the device 1-1.4
+ *     class/tty/ttyUSB0/device -> the port ttyUSB0, in the directory of the interface
+ *
+ * Nothing is opened: opening a port resets half of all boards.
+ */
+#include "link/ports.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+enum { PORTS_MAX = 1024, DEPTH_MAX = 32 };
+
+static bool exists(const char *directory, const char *name)
+{
+    char path[HOST_PATH_MAX];
+    host_path(path, "%s/%s", directory, name);
+    return access(path, F_OK) == 0;
+}
+
+/* The directory of the device, all links resolved. */
+static bool device_directory(const struct host *host, const char *tty, char path[HOST_PATH_MAX])
+{
+    char link[HOST_PATH_MAX];
+    host_path(link, "%s/class/tty/%s/device", host->sys, tty);
+    char *resolved = realpath(link, NULL);
+    if (!resolved)
+        return false;
+    host_path(path, "%s", resolved);
+    free(resolved);
+    return path[0] != '\0';
+}
+
+bool ports_usb_device(const struct host *host, const char *tty, char path[HOST_PATH_MAX])
+{
+    if (!device_directory(host, tty, path))
+        return false;
+    for (int depth = 0; depth < DEPTH_MAX; depth++) {
+        if (exists(path, "idVendor") && exists(path, "idProduct"))
+            return true;
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path)
+            return false;
+        *slash = '\0';
+    }
+    return false;
+}
+
+/* Virtual consoles have no device; UARTs that are compiled in but not there have no hardware. */
+static bool is_real(const struct host *host, const char *tty)
+{
+    char directory[HOST_PATH_MAX], path[HOST_PATH_MAX];
+    unsigned long type, port = 0, memory = 0;
+    if (!device_directory(host, tty, path))
+        return false;
+    host_path(directory, "%s/class/tty/%s", host->sys, tty);
+    host_path(path, "%s/type", directory);
+    if (!host_number(path, 10, &type))
+        return true; /* not a UART of the serial core */
+    if (type == 0)
+        return false; /* PORT_UNKNOWN: nothing answered there */
+    host_path(path, "%s/port", directory);
+    bool told = host_number(path, 0, &port);
+    host_path(path, "%s/iomem_base", directory);
+    told = host_number(path, 0, &memory) || told;
+    return !told || port != 0 || memory != 0;
+}
+
+static uint16_t read_id(const char *directory, const char *name)
+{
+    char path[HOST_PATH_MAX];
+    unsigned long number = 0;
+    host_path(path, "%s/%s", directory, name);
+    (void)host_number(path, 16, &number);
+    return (uint16_t)number;
+}
+
+static void read_text(const char *directory, const char *name, char *text, size_t size)
+{
+    char path[HOST_PATH_MAX];
+    host_path(path, "%s/%s", directory, name);
+    (void)host_line(path, text, size);
+}
+
+/* The nearest driver from the port's device upwards: a serial bus may sit in between. */
+static void read_driver(const struct host *host, const char *tty, struct serial_port *port)
+{
+    char directory[HOST_PATH_MAX], path[HOST_PATH_MAX];
+    if (!device_directory(host, tty, directory))
+        return;
+    for (int depth = 0; depth < 4 && port->driver[0] == '\0'; depth++) {
+        host_path(path, "%s/driver", directory);
+        (void)host_link_name(path, port->driver, sizeof port->driver);
+        char *slash = strrchr(directory, '/');
+        if (!slash || slash == directory)
+            return;
+        *slash = '\0';
+    }
+}
+
+static void read_usb(const struct host *host, const char *tty, struct serial_port *port)
+{
+    char directory[HOST_PATH_MAX];
+    port->usb = ports_usb_device(host, tty, directory);
+    if (!port->usb)
+        return;
+    port->vid = read_id(directory, "idVendor");
+    port->pid = read_id(directory, "idProduct");
+    read_text(directory, "serial", port->serial, sizeof port->serial);
+    read_text(directory, "manufacturer", port->manufacturer, sizeof port->manufacturer);
+    read_text(directory, "product", port->product, sizeof port->product);
+    host_printable(port->bus_path, sizeof port->bus_path, strrchr(directory, '/') + 1);
+}
+
+/* udev's link with the lowest name that leads to this port. */
+static void read_by_id(const struct host *host, const char *tty, struct serial_port *port)
+{
+    char path[HOST_PATH_MAX], name[sizeof port->by_id], target[64];
+    host_path(path, "%s/serial/by-id", host->dev);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)) != NULL) {
+        host_path(path, "%s/serial/by-id/%s", host->dev, entry->d_name);
+        if (!host_link_name(path, target, sizeof target) || strcmp(target, tty) != 0)
+            continue;
+        int length = snprintf(name, sizeof name, "/dev/serial/by-id/%s", entry->d_name);
+        if (length > 0 && (size_t)length < sizeof name &&
+            (port->by_id[0] == '\0' || strcmp(name, port->by_id) < 0))
+            memcpy(port->by_id, name, (size_t)length + 1);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
+static void read_port(const struct host *host, const char *tty, struct serial_port *port)
+{
+    *port = (struct serial_port){.path = ""};
+    (void)snprintf(port->path, sizeof port->path, "/dev/%.32s", tty);
+    read_driver(host, tty, port);
+    read_usb(host, tty, port);
+    read_by_id(host, tty, port);
+}
+
+/* Number of the node, from "MAJOR:MINOR" in sysfs; 0 if it is not told. */
+static dev_t read_device_number(const struct host *host, const char *tty)
+{
+    char path[HOST_PATH_MAX], text[32];
+    unsigned first, second;
+    host_path(path, "%s/class/tty/%s/dev", host->sys, tty);
+    if (!host_line(path, text, sizeof text) || sscanf(text, "%u:%u", &first, &second) != 2)
+        return 0;
+    return makedev(first, second);
+}
+
+static int read_holders(const struct host *host, struct serial_port *ports, size_t count,
+                        struct error *err)
+{
+    struct held *nodes = calloc(count ? count : 1, sizeof *nodes);
+    if (!nodes)
+        return error_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        nodes[i].path = ports[i].path;
+        nodes[i].device = read_device_number(host, strrchr(ports[i].path, '/') + 1);
+    }
+    host_holders(host, nodes, count);
+    for (size_t i = 0; i < count; i++)
+        if (nodes[i].pid != 0)
+            host_holder_text(&nodes[i], ports[i].holder, sizeof ports[i].holder);
+    free(nodes);
+    return OK;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strverscmp(((const struct serial_port *)a)->path, ((const struct serial_port *)b)->path);
+}
+
+/* Adds one port. False: out of memory. */
+static bool append(struct serial_port **ports, size_t *count, const struct host *host,
+                   const char *tty)
+{
+    struct serial_port *more = realloc(*ports, (*count + 1) * sizeof *more);
+    if (!more)
+        return false;
+    *ports = more;
+    read_port(host, tty, &more[(*count)++]);
+    return true;
+}
+
+int ports_list(struct serial_port **ports, size_t *count, const struct host *host,
+               struct error *err)
+{
+    char directory[HOST_PATH_MAX];
+    *ports = NULL;
+    *count = 0;
+    host_path(directory, "%s/class/tty", host->sys);
+    DIR *dir = opendir(directory);
+    if (!dir)
+        return errno == ENOENT
+                   ? OK
+                   : error_set(err, ERR_FAILED, "reading %s: %s", directory, strerror(errno));
+    int rc = OK;
+    struct dirent *entry;
+    while (rc == OK && *count < PORTS_MAX && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.' && strlen(entry->d_name) <= 32 &&
+            is_real(host, entry->d_name) && !append(ports, count, host, entry->d_name))
+            rc = error_memory(err);
+    (void)closedir(dir);
+    if (rc == OK)
+        rc = read_holders(host, *ports, *count, err);
+    if (rc != OK) {
+        free(*ports);
+        *ports = NULL;
+        *count = 0;
+        return rc;
+    }
+    if (*count > 1)
+        qsort(*ports, *count, sizeof **ports, by_path);
+    return OK;
+}
+
+int serial_ports(struct serial_port **ports, size_t *count, const char *sysfs, struct error *err)
+{
+    struct host host = *host_here();
+    host.sys = sysfs;
+    return ports_list(ports, count, &host, err);
+}
