@@ -16,7 +16,7 @@ const char *step_name(enum step_kind kind)
     static const char *const step_names[] = {
         [STEP_ENTER] = "enter",   [STEP_ERASE] = "erase", [STEP_WRITE] = "write",
         [STEP_VERIFY] = "verify", [STEP_FUSE] = "fuse",   [STEP_RESTART] = "restart",
-        [STEP_RUN] = "run",
+        [STEP_RUN] = "run",       [STEP_READ] = "read",
     };
     return step_names[kind];
 }

@@ -1,0 +1,302 @@
+/*
+ * Executes plans: see engine.h. Keeps track of what is true of the board at every moment.
+ */
+#include "engine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "diff.h"
+#include "enter.h"
+
+const char *board_state_name(enum board_state state)
+{
+    static const char *const state_names[] = {
+        [STATE_UNTOUCHED] = "untouched",
+        [STATE_BOOTLOADER] = "bootloader",
+        [STATE_UNKNOWN] = "unknown",
+        [STATE_RUNNING] = "running",
+    };
+    return state_names[state];
+}
+
+/* ---- phases and progress ---- */
+
+static void begin_phase(struct engine *engine, enum step_kind kind, enum memory memory,
+                        size_t total)
+{
+    engine->done = 0;
+    engine->total = total;
+    if (engine->events.phase)
+        engine->events.phase(engine->events.user, kind, memory, total);
+}
+
+static void end_phase(struct engine *engine, enum step_kind kind, size_t bytes, uint64_t begun,
+                      const char *remark)
+{
+    double seconds = (double)(clock_now(engine->session.clock) - begun) / SECOND;
+    if (engine->events.phase_done)
+        engine->events.phase_done(engine->events.user, kind, bytes, seconds, remark);
+}
+
+static void on_advance(void *user, size_t bytes)
+{
+    struct engine *engine = user;
+    engine->done += bytes;
+    if (engine->total && engine->done > engine->total)
+        engine->done = engine->total; /* padding of the last page */
+    if (engine->events.progress)
+        engine->events.progress(engine->events.user, engine->done, engine->total);
+}
+
+static void on_note(void *user, const char *text)
+{
+    struct engine *engine = user;
+    if (engine->events.note)
+        engine->events.note(engine->events.user, text);
+}
+
+/* ---- connecting ---- */
+
+static uint32_t first_baud(const struct engine *engine)
+{
+    if (engine->baud)
+        return engine->baud;
+    if (engine->target.loader->baud_count)
+        return engine->target.loader->bauds[0];
+    return engine->target.method->baud;
+}
+
+static int open_link(struct engine *engine, struct error *err)
+{
+    struct serial_settings settings = {
+        .baud = first_baud(engine), .parity = PARITY_NONE, .stop_bits = 1};
+    int status =
+        serial_open(&engine->session.serial, engine->target.device, &settings, engine->trace, err);
+    if (!status)
+        engine->session.clock = engine->session.serial->clock;
+    return status;
+}
+
+static void prepare_session(struct engine *engine)
+{
+    const struct target *target = &engine->target;
+    struct serial *serial = engine->session.serial;
+    engine->session = (struct session){
+        .method = target->method,
+        .chip = target->board->chip,
+        .loader = target->loader,
+        .serial = serial,
+        .clock = serial ? serial->clock : clock_monotonic(),
+        .baud = engine->baud,
+        .force_signature = engine->force_signature,
+        .probe = target->probe[0] ? target->probe : NULL,
+        .stop = engine->stop,
+        .advance = on_advance,
+        .note = on_note,
+        .user = engine,
+    };
+}
+
+int engine_connect(struct engine *engine, struct error *err)
+{
+    if (engine->connected)
+        return OK;
+    prepare_session(engine);
+    uint64_t begun = clock_now(engine->session.clock);
+    engine->begun = engine->begun ? engine->begun : begun;
+    begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
+    if (enter_loader(engine, err))
+        return err->code;
+    if (!engine->session.serial && open_link(engine, err))
+        return err->code;
+    if (engine->target.method->connect(&engine->session, err)) {
+        if (!err->hint[0] && engine->target.loader->ask)
+            error_hint(err, "%s", engine->target.loader->ask);
+        return error_context(err, "%s: %s", engine->target.board->name, engine->target.device);
+    }
+    engine->connected = true;
+    end_phase(engine, STEP_ENTER, 0, begun, engine->target.device);
+    return OK;
+}
+
+int engine_enter(struct engine *engine, struct error *err)
+{
+    return engine_connect(engine, err);
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine->connected)
+        engine->target.method->disconnect(&engine->session);
+    engine->connected = false;
+    if (engine->begun)
+        engine->result.seconds =
+            (double)(clock_now(engine->session.clock) - engine->begun) / SECOND;
+    engine->begun = 0;
+    engine->session.clock = clock_monotonic();
+    serial_close(engine->session.serial);
+    engine->session.serial = NULL;
+}
+
+/* ---- steps ---- */
+
+/* After a failure: a device that still answers is in its bootloader, one that does not may be
+ * anywhere. Before the first destructive byte nothing has changed. */
+static void settle_state(struct engine *engine, enum error_code code, bool destructive)
+{
+    if (!destructive)
+        return;
+    bool silent = code == ERR_GONE || code == ERR_NO_ANSWER || code == ERR_PROTOCOL;
+    engine->state = silent ? STATE_UNKNOWN : STATE_BOOTLOADER;
+}
+
+static int erase_step(struct engine *engine, const struct step *step, struct error *err)
+{
+    struct session *session = &engine->session;
+    if (step->whole_chip)
+        return session->method->erase_chip(session, err);
+    return session->method->erase(session, step->ranges, step->range_count, err);
+}
+
+static const struct region *region_of(const struct plan *plan, enum memory memory)
+{
+    for (size_t i = 0; i < plan->region_count; i++)
+        if (plan->regions[i].memory == memory)
+            return &plan->regions[i];
+    return NULL;
+}
+
+static int verify_step(struct engine *engine, const struct job *job, struct error *err)
+{
+    struct session *session = &engine->session;
+    int status = session->method->verify ? session->method->verify(session, job, err)
+                                         : verify_by_reading(session, job, err);
+    if (status == ERR_VERIFY)
+        engine->result.verified = TRI_FALSE;
+    else if (!status && engine->result.verified != TRI_FALSE)
+        engine->result.verified = TRI_TRUE;
+    return status;
+}
+
+/* Write or verify: the pages that differ, or all of the image's. */
+static int transfer_step(struct engine *engine, const struct plan *plan, const struct step *step,
+                         struct diff *diff, struct error *err)
+{
+    struct session *session = &engine->session;
+    const struct image *image = diff->active ? &diff->different : plan->image;
+    struct job job = {
+        .image = image,
+        .region = region_of(plan, step->memory),
+        .erased = step->memory == MEM_FLASH && diff->erased,
+    };
+    size_t bytes = image_bytes(image, step->memory);
+    uint64_t begun = clock_now(session->clock);
+    begin_phase(engine, step->kind, step->memory, bytes);
+    int status = OK;
+    if (bytes)
+        status = step->kind == STEP_WRITE ? session->method->write(session, &job, err)
+                                          : verify_step(engine, &job, err);
+    if (status)
+        return status;
+    if (step->kind == STEP_WRITE)
+        engine->result.bytes += bytes;
+    else if (!bytes)
+        engine->result.verified = TRI_TRUE; /* read and found equal */
+    end_phase(engine, step->kind, bytes, begun, bytes ? NULL : "nothing differs");
+    return OK;
+}
+
+static int small_step(struct engine *engine, const struct step *step, struct diff *diff,
+                      struct error *err)
+{
+    struct session *session = &engine->session;
+    uint64_t begun = clock_now(session->clock);
+    char remark[48] = "";
+    begin_phase(engine, step->kind, step->memory, 0);
+    int status = OK;
+    if (step->kind == STEP_ERASE) {
+        status = erase_step(engine, step, err);
+        diff->erased = !status;
+        (void)snprintf(remark, sizeof remark, "%s", step->whole_chip ? "the whole chip" : "");
+    } else if (step->kind == STEP_FUSE) {
+        status = session->method->set_fuse(session, step->fuse, step->value, err);
+        (void)snprintf(remark, sizeof remark, "%s = 0x%02" PRIx32, step->fuse, step->value);
+    } else if (step->kind == STEP_RESTART) {
+        status = session->method->restart ? session->method->restart(session, err) : OK;
+    } else {
+        status = session->method->run(session, err);
+    }
+    if (!status)
+        end_phase(engine, step->kind, 0, begun, remark);
+    return status;
+}
+
+static bool is_destructive(const struct step *step)
+{
+    return step->kind == STEP_ERASE || step->kind == STEP_WRITE || step->kind == STEP_FUSE;
+}
+
+static int execute_step(struct engine *engine, const struct plan *plan, const struct step *step,
+                        struct diff *diff, struct error *err)
+{
+    if (step->kind == STEP_ENTER)
+        return engine_connect(engine, err);
+    if (diff->active && step->kind == STEP_ERASE && !image_bytes(&diff->different, MEM_FLASH))
+        return OK; /* all is there already */
+    if (step->kind == STEP_WRITE || step->kind == STEP_VERIFY)
+        return transfer_step(engine, plan, step, diff, err);
+    return small_step(engine, step, diff, err);
+}
+
+static bool wants_diff(const struct engine *engine, const struct plan *plan)
+{
+    /* None of the serial bootloaders can checksum itself, and reading costs as much as writing:
+     * `auto` reads nothing there. */
+    return plan->diff == DIFF_YES && plan->image && engine->connected;
+}
+
+int engine_execute(struct engine *engine, const struct plan *plan, struct error *err)
+{
+    struct diff diff = {0};
+    int status = OK;
+    bool touched = false;
+    engine->result.verified = engine->result.proven = TRI_NULL;
+    for (size_t i = 0; i < plan->count && !status; i++) {
+        const struct step *step = &plan->steps[i];
+        if (engine->stop && *engine->stop)
+            status = session_interrupted(err);
+        else
+            status = execute_step(engine, plan, step, &diff, err);
+        if (!status && step->kind == STEP_ENTER && wants_diff(engine, plan))
+            status = diff_find(engine, plan, &diff, err);
+        touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
+        if (status)
+            settle_state(engine, status, touched);
+        else if (step->kind == STEP_RUN)
+            engine->state = STATE_RUNNING;
+        else if (touched)
+            engine->state = STATE_BOOTLOADER;
+        if (status && step->kind != STEP_ENTER)
+            error_context(err, "%s: %s", plan->board->name, step_name(step->kind));
+    }
+    engine->result.skipped = diff.skipped;
+    diff_free(&diff);
+    return status;
+}
+
+int engine_read(struct engine *engine, const struct region *region, uint64_t start, uint8_t *bytes,
+                size_t length, struct error *err)
+{
+    if (engine_connect(engine, err))
+        return err->code;
+    struct session *session = &engine->session;
+    uint64_t begun = clock_now(session->clock);
+    begin_phase(engine, STEP_READ, region->memory, length);
+    if (session->method->read(session, region->memory, start, bytes, length, err))
+        return error_context(err, "%s: reading %s", engine->target.board->name, region->name);
+    end_phase(engine, STEP_READ, length, begun, NULL);
+    return OK;
+}

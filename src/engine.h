@@ -1,0 +1,111 @@
+/*
+ * The engine: finds the device, brings it into its bootloader, and executes a plan on it.
+ *
+ * One engine is one conversation with one device; many boards at once are many engines, each in its
+ * own thread, with nothing mutable shared.
+ */
+#ifndef MFLASH_ENGINE_H
+#define MFLASH_ENGINE_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "board/board.h"
+#include "link/trace.h"
+#include "method.h"
+#include "plan.h"
+
+/* What is true of the board now; said after every failure. */
+enum board_state {
+    STATE_UNTOUCHED,  /* nothing was erased or written */
+    STATE_BOOTLOADER, /* the bootloader is alive, the application missing or incomplete */
+    STATE_UNKNOWN,    /* the device stopped answering in the middle */
+    STATE_RUNNING,    /* the application was started */
+};
+
+const char *board_state_name(enum board_state state); /* "untouched", "bootloader" … as in JSON */
+
+enum tristate { TRI_NULL = -1, TRI_FALSE = 0, TRI_TRUE = 1 };
+
+struct engine_result {
+    size_t bytes;   /* the device accepted */
+    size_t skipped; /* were there already */
+    enum tristate verified, proven;
+    double seconds; /* wall time of everything, on the link's clock */
+};
+
+/* What the engine tells while it works. All may be NULL. `total` is in bytes, 0 if unknown. */
+struct engine_events {
+    void (*phase)(void *user, enum step_kind kind, enum memory memory, size_t total);
+    void (*progress)(void *user, size_t done, size_t total);
+    /* The phase is over: how many bytes in how many seconds, and a remark ("1 page differed"). */
+    void (*phase_done)(void *user, enum step_kind kind, size_t bytes, double seconds,
+                       const char *remark);
+    void (*note)(void *user, const char *text);
+    void *user;
+};
+
+/* How the user said which device, by which method. */
+struct target_request {
+    const struct board *board;
+    const char *method; /* -m, or NULL */
+    const char *device; /* -d or $FLASH_DEVICE, or NULL */
+    const char *probe;  /* -p, or NULL */
+    const char *sysfs;  /* "/sys" */
+    bool offline;       /* only choose the loader; no device is looked for (check, dry-run) */
+    /* A loader that this says no to is passed over: the image was linked for another one. */
+    bool (*suits)(const void *context, const struct board *board, const struct loader *loader,
+                  const struct method *method);
+    const void *context;
+};
+
+struct target {
+    const struct board *board;
+    const struct loader *loader;
+    const struct method *method;
+    char device[256]; /* path, tcp:HOST:PORT; "" when offline */
+    bool known;       /* sysfs knows the port: the next fields are valid */
+    bool in_loader;   /* its id is one of the loader's */
+    char bus_path[64];
+    char probe[256]; /* -p as given, or "" */
+};
+
+/* cli.md "Which method": fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to make it
+ * appear, for each method of the board), ERR_AMBIGUOUS (the list). Opens nothing. */
+int target_select(struct target *target, const struct target_request *request, struct error *err);
+
+struct engine {
+    struct target target;
+    struct trace *trace;               /* may be NULL */
+    const volatile sig_atomic_t *stop; /* may be NULL */
+    struct engine_events events;
+    uint32_t baud; /* --baud, or 0 */
+    bool force_signature;
+    /* the engine's own from here */
+    struct session session;
+    enum board_state state;
+    bool connected;
+    uint64_t begun;
+    struct engine_result result;
+    size_t done, total; /* of the phase */
+};
+
+/* Brings the board into its bootloader (touch, ask), opens the link, connects and identifies. */
+int engine_connect(struct engine *engine, struct error *err);
+
+/* Executes the steps of a plan (STEP_ENTER connects if that was not done yet). On failure
+ * engine->state says what the board is in, and the link is still open. */
+int engine_execute(struct engine *engine, const struct plan *plan, struct error *err);
+
+/* Reads [start, start+length) of a memory into `bytes`, as a phase with progress. */
+int engine_read(struct engine *engine, const struct region *region, uint64_t start, uint8_t *bytes,
+                size_t length, struct error *err);
+
+/* Closes everything; safe at any point, also twice. Fills engine->result.seconds. */
+void engine_close(struct engine *engine);
+
+/* Brings the device into its bootloader without a conversation: `mflash enter`. */
+int engine_enter(struct engine *engine, struct error *err);
+
+#endif
