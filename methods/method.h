@@ -173,6 +173,13 @@ size_t session_bauds(const struct session *session, uint32_t *bauds, size_t max)
  * same signature; ERR_REFUSED "signature" naming both chips unless forced (then a note). */
 int session_check_signature(struct session *session, const uint8_t signature[3], struct error *err);
 
+/* "1e 95 0f (atmega328p)", with every chip that has this signature. */
+void signature_text(const uint8_t signature[3], char *out, size_t size);
+
+/* One more line for `info`; dropped when there are INFO_MAX. */
+void device_info_add(struct device_info *info, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* ---- Pages: alignment, padding and blank skipping, written once ---- */
 
 /* Walks the pages of a job in rising order:

@@ -55,8 +55,19 @@ size_t session_bauds(const struct session *session, uint32_t *bauds, size_t max)
     return count;
 }
 
-/* "1e 95 0f (atmega328p)", with every chip that has this signature. */
-static void signature_text(const uint8_t signature[3], char *out, size_t size)
+void device_info_add(struct device_info *info, const char *name, const char *format, ...)
+{
+    if (info->count >= INFO_MAX)
+        return;
+    struct info_line *line = &info->lines[info->count++];
+    va_list args;
+    va_start(args, format);
+    (void)snprintf(line->name, sizeof line->name, "%s", name);
+    (void)vsnprintf(line->text, sizeof line->text, format, args);
+    va_end(args);
+}
+
+void signature_text(const uint8_t signature[3], char *out, size_t size)
 {
     int used = snprintf(out, size, "%02x %02x %02x (", signature[0], signature[1], signature[2]);
     const struct chip *chip = NULL;
