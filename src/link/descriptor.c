@@ -34,8 +34,9 @@ int descriptor_failed(const struct serial *serial, const char *doing, int number
         return error_set(err, ERR_FAILED, "%s %s: %s", doing, serial->name, strerror(number));
     error_set(err, ERR_GONE, "%s %s: the device is gone (%s)", doing, serial->name,
               strerror(number));
-    return error_hint(err, "check the cable and the board's power; `mflash detect` shows what is "
-                           "there now");
+    error_hint(err,
+               "check the cable and the board's power; `mflash detect` shows what is there now");
+    return ERR_GONE;
 }
 
 int descriptor_await(const struct serial *serial, int fd, short events, uint64_t deadline,

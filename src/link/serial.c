@@ -157,8 +157,10 @@ int serial_pulse_reset(struct serial *serial, uint64_t off, struct error *err)
         rc = serial->ops->reopen(serial, err);
         trace(serial, TRACE_LINES, NULL, 0);
     }
-    if (rc != OK)
-        return error_context(err, "resetting the board");
+    if (rc != OK) {
+        error_context(err, "resetting the board");
+        return rc;
+    }
     serial_drop_input(serial);
     return OK;
 }

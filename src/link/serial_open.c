@@ -66,8 +66,10 @@ static int busy_with(const char *name, const struct held *node, struct error *er
     host_holder_text(node, text, sizeof text);
     error_set(err, ERR_BUSY, "opening %s: %s has it open", name, text);
     if (node->unit[0])
-        return error_hint(err, "stop it for the while: `sudo systemctl stop %s`", node->unit);
-    return error_hint(err, "close that program, or end it: `kill %d`", (int)node->pid);
+        error_hint(err, "stop it while you flash: `sudo systemctl stop %s`", node->unit);
+    else
+        error_hint(err, "close that program, or end it: `kill %d`", (int)node->pid);
+    return ERR_BUSY;
 }
 
 int serial_busy(const char *name, const char *path, struct error *err)
@@ -77,10 +79,11 @@ int serial_busy(const char *name, const char *path, struct error *err)
     if (node.pid != 0)
         return busy_with(name, &node, err);
     error_set(err, ERR_BUSY, "opening %s: it is in use", name);
-    return error_hint(err,
-                      "by this very mflash, or by a process you may not look into: "
-                      "`sudo fuser -v %s` names it",
-                      path);
+    error_hint(err,
+               "by this very mflash, or by a process you may not look into: "
+               "`sudo fuser -v %s` names it",
+               path);
+    return ERR_BUSY;
 }
 
 int serial_check_free(const char *name, const char *path, struct error *err)
@@ -104,9 +107,11 @@ static int no_permission(const char *name, const char *path, struct error *err)
     error_set(err, ERR_PERMISSION, "opening %s: permission denied (%s, group %s, mode %04o)", name,
               path, group, (unsigned)(is.st_mode & 07777));
     if (is.st_gid == 0 || (is.st_mode & 0060) != 0060)
-        return error_hint(err, "only root may use it: run mflash by sudo, or add a udev rule that "
-                               "gives it to the group dialout");
-    return error_hint(err, "`sudo usermod -aG %s $USER`, then log in again", group);
+        error_hint(err, "only root may use it: run mflash by sudo, or add a udev rule that "
+                        "gives it to the group dialout");
+    else
+        error_hint(err, "`sudo usermod -aG %s $USER`, then log in again", group);
+    return ERR_PERMISSION;
 }
 
 /* How much of the asked-for name a port shares from the start. */
@@ -154,9 +159,11 @@ static int no_device(const char *name, const char *what, struct error *err)
     nearest_ports(name, near, sizeof near);
     error_set(err, ERR_NO_DEVICE, "opening %s: %s", name, what);
     if (near[0])
-        return error_hint(err, "the ports of this machine are: %s", near);
-    return error_hint(err, "this machine has no serial port now: is the board plugged in, and the "
-                           "cable one that carries data?");
+        error_hint(err, "the ports of this machine are: %s", near);
+    else
+        error_hint(err, "this machine has no serial port now: is the board plugged in, and the "
+                        "cable one that carries data?");
+    return ERR_NO_DEVICE;
 }
 
 int serial_open_failed(const char *name, const char *path, int number, struct error *err)

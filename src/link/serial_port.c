@@ -41,8 +41,9 @@ static int refused_setting(struct serial *serial, const struct serial_settings *
     error_set(err, ERR_FAILED, "setting %s to %u baud 8%c%u: %s", serial->name,
               (unsigned)settings->baud, letters[settings->parity], (unsigned)settings->stop_bits,
               why);
-    return error_hint(err, "the adapter or its driver cannot do this; another rate (--baud) or "
-                           "another adapter may");
+    error_hint(err, "the adapter or its driver cannot do this; another rate (--baud) or "
+                    "another adapter may");
+    return ERR_FAILED;
 }
 
 static int apply(const struct port *port, struct sp_port_config *config,
@@ -153,8 +154,9 @@ static int open_port(struct port *port, const char *name, const char *path, stru
     rc = sp_get_port_by_name(path, &port->port);
     if (rc == SP_ERR_ARG) {
         error_set(err, ERR_NO_DEVICE, "opening %s: the kernel knows no serial port %s", name, path);
-        return error_hint(err, "in a container the node must have the kernel's own name "
-                               "(/dev/ttyUSB0), and /sys must be there");
+        error_hint(err, "in a container the node must have the kernel's own name "
+                        "(/dev/ttyUSB0), and /sys must be there");
+        return ERR_NO_DEVICE;
     }
     if (rc != SP_OK)
         return error_memory(err);

@@ -11,6 +11,7 @@
 
 #include <asm/termbits.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -62,8 +63,16 @@ static int pty_write(struct serial *serial, const uint8_t *bytes, size_t length,
 static int pty_reopen(struct serial *serial, struct error *err)
 {
     struct pty *pty = (struct pty *)serial;
-    if (pty->fd >= 0)
-        (void)close(pty->fd);
+    short happened = POLLHUP;
+    if (pty->fd >= 0) {
+        int rc = descriptor_await(serial, pty->fd, 0, 0, &happened, err);
+        if (rc != OK)
+            return rc;
+    }
+    /* Without its master the pty is gone, and its name may be another program's terminal now. */
+    if (happened & (POLLHUP | POLLERR))
+        return descriptor_failed(serial, "opening", EIO, err);
+    (void)close(pty->fd);
     serial->clock->sleep_until(serial->clock, clock_in(serial->clock, CLOSED_AT_RESET));
     pty->fd = serial_open_node(serial->name, pty->path, err);
     if (pty->fd < 0) {

@@ -129,14 +129,15 @@ static int connect_one(const struct serial *serial, const struct addrinfo *to, u
 
 static int cannot_connect(const char *name, int number, struct error *err)
 {
+    int rc;
     if (number == ETIMEDOUT)
-        error_set(err, ERR_NO_ANSWER, "connecting to %s: no answer within %d s", name,
-                  CONNECT_DEADLINE / SECOND);
+        rc = error_set(err, ERR_NO_ANSWER, "connecting to %s: no answer within %d s", name,
+                       CONNECT_DEADLINE / SECOND);
     else
-        error_set(err, ERR_NO_DEVICE, "connecting to %s: %s", name, strerror(number));
-    return error_hint(err,
-                      "is the serial server (ser2net, socat …) running there, in raw mode, and "
-                      "not blocked by a firewall?");
+        rc = error_set(err, ERR_NO_DEVICE, "connecting to %s: %s", name, strerror(number));
+    error_hint(err, "is the serial server (ser2net, socat …) running there, in raw mode, and "
+                    "not blocked by a firewall?");
+    return rc;
 }
 
 static int connect_any(const struct serial *serial, const struct address *address,
@@ -161,7 +162,8 @@ int serial_tcp_open(struct serial **serial, const char *name, struct error *err)
     struct address address;
     if (!split_address(name, &address)) {
         error_set(err, ERR_USAGE, "%s is not tcp:HOST:PORT", name);
-        return error_hint(err, "for example tcp:192.168.1.20:2000, or tcp:[fe80::1%%eth0]:2000");
+        error_hint(err, "for example tcp:192.168.1.20:2000, or tcp:[fe80::1%%eth0]:2000");
+        return ERR_USAGE;
     }
     struct tcp *tcp = (struct tcp *)serial_allocate(sizeof *tcp, &tcp_ops, name);
     if (!tcp)
