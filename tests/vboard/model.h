@@ -29,6 +29,10 @@ struct vserial_ops {
      * host's rate now (a byte at a wrong rate arrives as garbage). */
     void (*lines)(struct vserial *dev, bool dtr, bool rts, uint32_t baud);
     bool (*rate_ok)(const struct vserial *dev, uint32_t baud);
+    /* True while the program does not look at its receiver (it programs, or waits for a byte to
+     * leave): bytes then wait in the receiver, rx_depth of them, or are lost. It may end by tick()
+     * or by a byte leaving. NULL: never. */
+    bool (*busy)(const struct vserial *dev);
     void (*destroy)(struct vserial *dev);
 };
 
@@ -43,6 +47,9 @@ struct vline {
     /* The device leaves the bus / comes back (USB boards: re-enumeration). On a plain UART: NULL.
      */
     void (*detach)(struct vline *line, uint64_t back_at);
+    /* USB: throws away what is left of the packet whose byte receive() was last given. */
+    void (*drop_packet)(struct vline *line);
+    bool framing_error; /* of the byte receive() is given: its stop bit was 0 (wrong rate) */
 };
 
 /* One model instance; the first member of each model's own struct. */
@@ -52,6 +59,8 @@ struct vserial {
     bool reset_on_dtr; /* DTR edge inactive → asserted resets the chip */
     uint32_t baud;     /* of the device's UART; 0 = any (USB CDC) */
     unsigned rx_depth; /* bytes the receiver holds while the device is busy; 0 = USB, unlimited */
+    uint64_t parked;   /* the moment its last line was taken away: the next one starts there */
+    uint64_t back_at;  /* USB: off the bus until then */
 };
 
 /* A memory of the virtual chip. The server may map a file there (--flash, --mem), so what was
