@@ -200,6 +200,9 @@ struct pages {
     size_t segment;
     uint64_t address; /* of the page just returned */
     size_t payload;   /* bytes of it that the image has */
+    bool first_last;  /* set after pages_of: the first page, with its reset vector, comes last */
+    bool held;        /* it is still to come, at `first` */
+    uint64_t first;
 };
 
 struct pages pages_of(const struct job *job, enum pages_mode mode);

@@ -80,8 +80,8 @@ static size_t page_payload(const struct pages *pages, bool *blank)
     return payload;
 }
 
-/* Moves to the next page that the mode wants. */
-static bool find_next(struct pages *pages)
+/* Moves to the next page that the mode wants, in rising order. */
+static bool find_rising(struct pages *pages)
 {
     const struct region *r = pages->job->region;
     while (pages->next < pages->end) {
@@ -99,6 +99,25 @@ static bool find_next(struct pages *pages)
             return true;
     }
     return false;
+}
+
+static bool find_next(struct pages *pages)
+{
+    bool blank;
+    if (pages->first_last) { /* once: put the first page aside */
+        pages->first_last = false;
+        pages->held = find_rising(pages);
+        pages->first = pages->address;
+    }
+    if (find_rising(pages))
+        return true;
+    if (!pages->held)
+        return false;
+    pages->held = false;
+    pages->address = pages->first;
+    pages->segment = 0;
+    pages->payload = page_payload(pages, &blank);
+    return true;
 }
 
 bool pages_next(struct pages *pages, uint8_t *buffer)

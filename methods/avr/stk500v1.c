@@ -139,27 +139,19 @@ static int write_page(struct session *session, uint64_t address, const uint8_t *
     return OK;
 }
 
-/* The page with the reset vector goes last. */
 static int write_flash(struct session *session, const struct job *job, struct error *err)
 {
-    uint8_t data[STK500V1_PAGE_MAX], first[STK500V1_PAGE_MAX];
+    uint8_t data[STK500V1_PAGE_MAX];
     const struct region *r = job->region;
-    size_t first_payload = 0;
     if (r->page > STK500V1_PAGE_MAX)
         return error_set(err, ERR_FAILED, "%s: pages of %u bytes are too long for STK500v1",
                          r->name, r->page);
     struct pages pages = pages_of(job, job->erased ? PAGES_SKIP_BLANK : PAGES_TOUCHED);
-    while (pages_next(&pages, data)) {
-        if (pages.address == r->start) {
-            memcpy(first, data, r->page);
-            first_payload = pages.payload;
-            continue;
-        }
-        int rc = write_page(session, pages.address, data, r->page, pages.payload, err);
-        if (rc != OK)
-            return rc;
-    }
-    return first_payload ? write_page(session, r->start, first, r->page, first_payload, err) : OK;
+    pages.first_last = true;
+    int rc = OK;
+    while (rc == OK && pages_next(&pages, data))
+        rc = write_page(session, pages.address, data, r->page, pages.payload, err);
+    return rc;
 }
 
 static int refuse_eeprom(const struct session *session, struct error *err)

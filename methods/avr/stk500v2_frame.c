@@ -93,12 +93,11 @@ static bool accept(struct stk500v2 *link, const struct partial *p)
     return true;
 }
 
-static int silence(const struct stk500v2 *link, const struct partial *p, struct error *err)
+static int silence(struct stk500v2 *link, const struct partial *p, struct error *err)
 {
-    struct heard heard = link->heard;
-    heard_add(&heard, p->frame, p->have);
     char text[HEARD_TEXT_MAX];
-    return error_set(err, ERR_NO_ANSWER, "no answer: %s", heard_describe(&heard, text));
+    heard_add(&link->heard, p->frame, p->have);
+    return error_set(err, ERR_NO_ANSWER, "no answer: %s", heard_describe(&link->heard, text));
 }
 
 /* Takes what bytes there are of the message in hand. A device that never stops talking does not
