@@ -321,6 +321,7 @@ const struct method method_isp = {
     .document = "Atmel AVR068, AVR061 and the AVR data sheets, \"Serial Downloading\"",
     .link = LINK_SERIAL,
     .rom = true,
+    .probe = true,
     .baud = 115200,
     .erase_style = ERASE_WHOLE,
     .refusals = refusals,

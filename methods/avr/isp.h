@@ -121,7 +121,4 @@ int isp_fuses(struct session *session, struct fuse fuses[FUSES_MAX], size_t *cou
               struct error *err);
 int isp_info(struct session *session, struct device_info *info, struct error *err);
 
-/* The next line of an info, its name set; the last one again when all are used. */
-struct info_line *isp_info_line(struct device_info *info, const char *name);
-
 #endif

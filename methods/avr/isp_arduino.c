@@ -9,7 +9,6 @@
  */
 #include "avr/isp.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,9 +304,8 @@ static int read_block(struct isp *isp, enum memory memory, uint32_t address, uin
 
 static void info(struct isp *isp, struct device_info *out)
 {
-    struct info_line *line = isp_info_line(out, "programmer");
-    (void)snprintf(line->text, sizeof line->text, "ArduinoISP %u.%u", wire_of(isp)->major,
-                   wire_of(isp)->minor);
+    const struct wire *wire = wire_of(isp);
+    device_info_add(out, "programmer", "ArduinoISP %u.%u", wire->major, wire->minor);
 }
 
 const struct isp_programmer isp_arduino = {

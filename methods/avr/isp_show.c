@@ -23,35 +23,21 @@ int isp_fuses(struct session *session, struct fuse fuses[FUSES_MAX], size_t *cou
     return OK;
 }
 
-struct info_line *isp_info_line(struct device_info *info, const char *name)
-{
-    struct info_line *line = &info->lines[info->count < INFO_MAX ? info->count++ : INFO_MAX - 1];
-    (void)snprintf(line->name, sizeof line->name, "%.23s", name);
-    return line;
-}
-
 int isp_info(struct session *session, struct device_info *info, struct error *err)
 {
     struct isp *isp = session->state;
-    const uint8_t *s = isp->signature;
     struct fuse fuses[FUSES_MAX];
     size_t count;
     int rc = isp_fuses(session, fuses, &count, err);
     if (rc != OK)
         return rc;
-    const struct chip *found = chip_by_signature(s, NULL);
-    struct info_line *line = isp_info_line(info, "signature");
-    (void)snprintf(line->text, sizeof line->text, "%02x %02x %02x (%s)", s[0], s[1], s[2],
-                   found ? found->name : "no chip known");
+    char signature[96];
+    signature_text(isp->signature, signature, sizeof signature);
+    device_info_add(info, "signature", "%s", signature);
     isp->programmer->info(isp, info);
-    if (isp->sck) {
-        line = isp_info_line(info, "SCK");
-        (void)snprintf(line->text, sizeof line->text, "%u Hz", (unsigned)isp->sck);
-    }
-    for (size_t n = 0; n < count; n++) {
-        line = isp_info_line(info, fuses[n].name);
-        (void)snprintf(line->text, sizeof line->text, "0x%02x  %.140s", (unsigned)fuses[n].value,
-                       fuses[n].text);
-    }
+    if (isp->sck)
+        device_info_add(info, "SCK", "%u Hz", (unsigned)isp->sck);
+    for (size_t n = 0; n < count; n++)
+        device_info_add(info, fuses[n].name, "0x%02x  %s", (unsigned)fuses[n].value, fuses[n].text);
     return OK;
 }

@@ -9,7 +9,6 @@
  */
 #include "avr/isp.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -348,17 +347,16 @@ static int read_block(struct isp *isp, enum memory memory, uint32_t address, uin
 static void info(struct isp *isp, struct device_info *out)
 {
     uint8_t hardware, major, minor, voltage;
-    struct info_line *line = isp_info_line(out, "programmer");
-    (void)snprintf(line->text, sizeof line->text, "%s", wire_of(isp)->name);
+    const char *name = wire_of(isp)->name;
     if (get_parameter(isp, PARAM_HW_VER, &hardware, NULL) == OK &&
         get_parameter(isp, PARAM_SW_MAJOR, &major, NULL) == OK &&
         get_parameter(isp, PARAM_SW_MINOR, &minor, NULL) == OK)
-        (void)snprintf(line->text, sizeof line->text, "%s, hardware %u, firmware %u.%02u",
-                       wire_of(isp)->name, hardware, major, minor);
-    if (get_parameter(isp, PARAM_VTARGET, &voltage, NULL) == OK && voltage > 0) {
-        line = isp_info_line(out, "target voltage");
-        (void)snprintf(line->text, sizeof line->text, "%u.%u V", voltage / 10, voltage % 10);
-    }
+        device_info_add(out, "programmer", "%s, hardware %u, firmware %u.%02u", name, hardware,
+                        major, minor);
+    else
+        device_info_add(out, "programmer", "%s", name);
+    if (get_parameter(isp, PARAM_VTARGET, &voltage, NULL) == OK && voltage > 0)
+        device_info_add(out, "target voltage", "%u.%u V", voltage / 10, voltage % 10);
 }
 
 const struct isp_programmer isp_stk500v2 = {
