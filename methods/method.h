@@ -118,6 +118,9 @@ struct method {
                  struct error *err);
     /* Writes one, waits, reads it back under its mask. */
     int (*set_fuse)(struct session *session, const char *name, uint32_t value, struct error *err);
+    /* NULL, or why this value would lock the user out (`--force fuses`). NULL function: no value is
+     * dangerous. */
+    const char *(*fuse_danger)(const struct chip *chip, const char *name, uint32_t value);
     int (*unlock)(struct session *session, struct error *err);
     /* Leave the programming mode and come back, so that new fuses count (recipes). NULL: no need.
      */

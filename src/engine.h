@@ -54,9 +54,8 @@ struct target_request {
     const char *probe;  /* -p, or NULL */
     const char *sysfs;  /* "/sys" */
     bool offline;       /* only choose the loader; no device is looked for (check, dry-run) */
-    /* A loader that this says no to is passed over: the image was linked for another one. */
-    bool (*suits)(const void *context, const struct board *board, const struct loader *loader,
-                  const struct method *method);
+    /* Loaders that this says yes to are preferred: the image was linked for them. May be NULL. */
+    bool (*suits)(const void *context, const struct loader *loader);
     const void *context;
 };
 

@@ -3,6 +3,7 @@
  */
 #include "plan.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,6 +276,61 @@ static int add_recipe_word(struct plan *plan, const char *word, size_t length, s
                      (int)length, word);
 }
 
+int plan_check_fuse(const struct method *method, const struct chip *chip, const char *name,
+                    uint32_t value, const struct plan_options *options, struct error *err)
+{
+    const char *danger = method->fuse_danger ? method->fuse_danger(chip, name, value) : NULL;
+    if (!danger)
+        return OK;
+    error_refuse(err, check_name(CHECK_FUSES), "%s = 0x%02" PRIx32 " on %s: %s", name, value,
+                 chip->name, danger);
+    return check_refused(options, CHECK_FUSES, err);
+}
+
+/* Value that the recipe gives to hfuse or efuse ('h', 'e'), else the factory's. */
+static uint8_t recipe_fuse(const struct plan *plan, char letter)
+{
+    const struct avr_part *avr = plan->chip->avr;
+    uint8_t value = letter == 'e' ? avr->efuse_default : avr->hfuse_default;
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == STEP_FUSE && plan->steps[i].fuse[0] == letter)
+            value = (uint8_t)plan->steps[i].value;
+    return value;
+}
+
+/* A bootloader outside the section that its fuses open would be written and never be started. */
+static int check_boot_section(const struct plan *plan, const struct plan_options *options,
+                              struct error *err)
+{
+    const struct avr_part *avr = plan->chip->avr;
+    uint64_t start, end;
+    if (!avr || !avr->bootsz_mask || !image_extent(plan->image, MEM_FLASH, &start, &end))
+        return OK;
+    unsigned shift = (unsigned)__builtin_ctz(avr->bootsz_mask);
+    unsigned bootsz = (recipe_fuse(plan, avr->bootsz_fuse) & avr->bootsz_mask) >> shift;
+    uint64_t section = plan->regions[0].size - avr->boot_bytes[3 - (bootsz & 3)];
+    if (start >= section)
+        return OK;
+    error_refuse(err, check_name(CHECK_START),
+                 "%s begins at 0x%" PRIx64 ", below the boot section that the recipe's fuses open "
+                 "at 0x%" PRIx64,
+                 plan->image->sources[0].name, start, section);
+    error_hint(err, "is it a bootloader for %s?", plan->board->name);
+    return check_refused(options, CHECK_START, err);
+}
+
+static int check_recipe(const struct plan *plan, const struct plan_options *options,
+                        struct error *err)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct step *step = &plan->steps[i];
+        if (step->kind == STEP_FUSE &&
+            plan_check_fuse(plan->method, plan->chip, step->fuse, step->value, options, err))
+            return err->code;
+    }
+    return check_boot_section(plan, options, err);
+}
+
 int plan_recipe(struct plan *plan, const struct board *board, const struct loader *loader,
                 const struct method *method, const char *recipe, struct image *image,
                 const struct plan_options *options, struct error *err)
@@ -290,6 +346,8 @@ int plan_recipe(struct plan *plan, const struct board *board, const struct loade
     const char *word;
     while (!status && (word = text_word(&recipe, &length)))
         status = add_recipe_word(plan, word, length, err);
+    if (!status)
+        status = check_recipe(plan, options, err);
     if (!status && !options->no_run && method->run && !add_step(plan, STEP_RUN, MEM_FLASH))
         status = error_memory(err);
     if (status)

@@ -95,6 +95,10 @@ int plan_recipe(struct plan *plan, const struct board *board, const struct loade
                 const struct method *method, const char *recipe, struct image *image,
                 const struct plan_options *options, struct error *err);
 
+/* Refuses a fuse value that would lock the user out: check `fuses`. */
+int plan_check_fuse(const struct method *method, const struct chip *chip, const char *name,
+                    uint32_t value, const struct plan_options *options, struct error *err);
+
 void plan_free(struct plan *plan);
 
 #endif

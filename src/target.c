@@ -190,7 +190,7 @@ static int make_shortlist(struct shortlist *list, const struct target_request *r
         const struct method *method = method_find(board->loaders[i].method);
         only_probe = only_probe && (!method || method->probe);
     }
-    for (int wanted = 1; wanted >= 0 && !list->count; wanted--) {
+    for (int wanted = 1; wanted >= 0; wanted--) {
         for (size_t i = 0; i < board->loader_count && list->count < 16; i++) {
             const struct loader *loader = &board->loaders[i];
             const struct method *method = method_find(loader->method);
@@ -199,8 +199,9 @@ static int make_shortlist(struct shortlist *list, const struct target_request *r
             if (!request->method && !fits_form(method, request, form) &&
                 !(only_probe && request->offline))
                 continue;
-            if (request->suits &&
-                request->suits(request->context, board, loader, method) != (wanted == 1))
+            /* Those the image was linked for first, the others behind them. */
+            bool suits = !request->suits || request->suits(request->context, loader);
+            if (suits != (wanted == 1))
                 continue;
             list->loaders[list->count++] = loader;
         }

@@ -1,0 +1,76 @@
+/* mflash: the command line. Everything it does is in src/commands; everything they use is mflash.h.
+ */
+#include "commands/cli.h"
+
+#include <string.h>
+
+static const struct command commands[] = {
+    {"flash", command_flash},   {"detect", command_detect},   {"query", command_query},
+    {"boards", command_boards}, {"methods", command_methods}, {"check", command_check},
+    {"read", command_read},     {"verify", command_verify},   {"erase", command_erase},
+    {"info", command_info},     {"unlock", command_unlock},   {"bootloader", command_bootloader},
+    {"fuses", command_fuses},   {"reset", command_reset},     {"enter", command_enter},
+    {"run", command_run},       {"printer", command_printer}, {"status", command_status},
+    {"doctor", command_doctor},
+};
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* The trace's own failure (disk full) is said, but does not change what happened to the board. */
+static void close_trace(struct app *app)
+{
+    struct error err;
+    if (trace_close(app->trace, &err))
+        report_error(&app->report, &err, NULL);
+    app->trace = NULL;
+}
+
+static int run_command(struct app *app)
+{
+    struct error err;
+    error_clear(&err);
+    const struct options *options = &app->options;
+    int status = options->trace ? trace_open(&app->trace, options->trace, &err) : OK;
+    app->engine.trace = app->trace;
+    app->engine.stop = app->stop;
+    app->engine.baud = options->baud;
+    app->engine.force_signature = options->forced & 1U << CHECK_SIGNATURE;
+    app->engine.events = report_events(&app->report);
+    if (!status)
+        status = command_find(options->command)->run(app, &err);
+    engine_close(&app->engine);
+    if (status)
+        report_error(&app->report, &err, app->engine.target.device[0] ? &app->engine.state : NULL);
+    if (app->trace)
+        close_trace(app);
+    board_db_free(app->db);
+    return error_exit_status((enum error_code)status);
+}
+
+int main(int argc, char **argv)
+{
+    struct app app = {0};
+    struct error err;
+    int status = options_parse(&app.options, argc, argv, &err);
+    report_init(&app.report, app.options.json, app.options.quiet, app.options.verbose);
+    if (status) {
+        report_error(&app.report, &err, NULL);
+        return error_exit_status((enum error_code)status);
+    }
+    if (app.options.version) {
+        (void)printf("mflash %s\n", mflash_version());
+        return 0;
+    }
+    if (app.options.help) {
+        (void)fputs(options_help, stdout);
+        return 0;
+    }
+    app.stop = signals_install();
+    return run_command(&app);
+}
