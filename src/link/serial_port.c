@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "link/descriptor.h"
@@ -65,25 +66,43 @@ static int apply(const struct port *port, struct sp_port_config *config,
     return sp_set_config(port->port, config);
 }
 
+/* What the driver made of it: some round silently, a line without parity drops it silently. */
+static bool took_it(const struct port *port, struct sp_port_config *config,
+                    const struct serial_settings *settings)
+{
+    static const enum parity parities[] = {[SP_PARITY_NONE] = PARITY_NONE,
+                                           [SP_PARITY_ODD] = PARITY_ODD,
+                                           [SP_PARITY_EVEN] = PARITY_EVEN};
+    int baud = 0, stop_bits = 0;
+    enum sp_parity parity = SP_PARITY_INVALID;
+    if (sp_get_config(port->port, config) != SP_OK)
+        return false;
+    (void)sp_get_config_baudrate(config, &baud);
+    (void)sp_get_config_parity(config, &parity);
+    (void)sp_get_config_stopbits(config, &stop_bits);
+    return rates_agree(settings->baud, baud) && parity >= SP_PARITY_NONE &&
+           parity <= SP_PARITY_EVEN && parities[parity] == settings->parity &&
+           stop_bits == settings->stop_bits;
+}
+
 static int port_configure(struct serial *serial, const struct serial_settings *settings,
                           struct error *err)
 {
-    struct port *port = (struct port *)serial;
+    const struct port *port = (const struct port *)serial;
     struct sp_port_config *config;
     if (settings->baud > INT32_MAX)
-        return refused_setting(serial, settings, "no such rate", err);
+        return refused_setting(serial, settings, "there is no such rate", err);
     if (sp_new_config(&config) != SP_OK)
         return error_memory(err);
-    int baud = 0, rc = apply(port, config, settings), number = errno;
-    if (rc == SP_OK && sp_get_config(port->port, config) == SP_OK)
-        (void)sp_get_config_baudrate(config, &baud);
+    int rc = apply(port, config, settings), number = errno;
+    bool taken = rc == SP_OK && took_it(port, config, settings);
     sp_free_config(config);
     if (rc == SP_ERR_FAIL && number != EINVAL)
         return descriptor_failed(serial, "configuring", number, err);
     if (rc != SP_OK)
         return refused_setting(serial, settings, "the driver refused", err);
-    if (baud > 0 && !rates_agree(settings->baud, baud))
-        return refused_setting(serial, settings, "the driver set another rate", err);
+    if (!taken)
+        return refused_setting(serial, settings, "the driver set something else", err);
     return OK;
 }
 
@@ -143,23 +162,42 @@ static const struct serial_ops port_ops = {
     .close = port_close,
 };
 
+/* Left over from another program. libserialport 0.1.1 means to switch it off when it is configured
+ * so, but looks for the flag in the wrong word. */
+static void forget_flow_control(int fd)
+{
+    struct termios line;
+    if (tcgetattr(fd, &line) != 0 || !(line.c_cflag & CRTSCTS))
+        return;
+    line.c_cflag &= ~CRTSCTS;
+    (void)tcsetattr(fd, TCSANOW, &line);
+}
+
+/* Looked up before anything is opened: there are nodes that do harm when they are (watchdogs). */
+static int look_up(struct port *port, const char *name, const char *path, struct error *err)
+{
+    int rc = sp_get_port_by_name(path, &port->port);
+    if (rc == SP_OK)
+        return OK;
+    if (rc == SP_ERR_MEM)
+        return error_memory(err);
+    error_set(err, ERR_NO_DEVICE, "opening %s: the kernel knows no serial port %s", name, path);
+    error_hint(err, "in a container the node must have the kernel's own name (/dev/ttyUSB0), and "
+                    "/sys must be there");
+    return ERR_NO_DEVICE;
+}
+
 static int open_port(struct port *port, const char *name, const char *path, struct error *err)
 {
-    int rc = serial_check_free(name, path, err);
+    int rc = look_up(port, name, path, err);
+    if (rc == OK)
+        rc = serial_check_free(name, path, err);
     if (rc != OK)
         return rc;
     port->lock = serial_open_node(name, path, err);
     if (port->lock < 0)
         return port->lock;
-    rc = sp_get_port_by_name(path, &port->port);
-    if (rc == SP_ERR_ARG) {
-        error_set(err, ERR_NO_DEVICE, "opening %s: the kernel knows no serial port %s", name, path);
-        error_hint(err, "in a container the node must have the kernel's own name "
-                        "(/dev/ttyUSB0), and /sys must be there");
-        return ERR_NO_DEVICE;
-    }
-    if (rc != SP_OK)
-        return error_memory(err);
+    forget_flow_control(port->lock);
     if (sp_open(port->port, SP_MODE_READ_WRITE) != SP_OK)
         return serial_open_failed(name, path, errno, err);
     if (sp_get_port_handle(port->port, &port->fd) != SP_OK)
