@@ -331,6 +331,7 @@ const struct method method_isp = {
     .write = isp_write,
     .read = isp_read,
     .fuses = isp_fuses,
+    .fuse_danger = fuse_danger,
     .set_fuse = isp_set_fuse,
     .unlock = isp_unlock,
     .restart = isp_restart,
