@@ -1,0 +1,189 @@
+/* The command line of vboard-avr: see options.h. */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "board/chip.h"
+
+enum { EXIT_USAGE = 2, EXIT_NO_MODEL = 4 };
+
+static int complain(const char *what, const char *value)
+{
+    fprintf(stderr, "vboard-avr: %s: %s\n", value, what);
+    return EXIT_USAGE;
+}
+
+static const struct vmodel *model_named(const char *name)
+{
+    for (const struct vmodel *const *model = vmodels; *model; model++)
+        if (strcmp((*model)->name, name) == 0)
+            return *model;
+    return NULL;
+}
+
+static bool number(const char *text, uint64_t *value)
+{
+    char *end;
+
+    errno = 0;
+    *value = strtoull(text, &end, 0);
+    return errno == 0 && end != text && *end == '\0' && *text != '-';
+}
+
+/* drop:N corrupt:N nak:N stall:N cut:N power:N stuck:ADDR locked wrong-id */
+static int parse_fault(struct options *options, const char *spec)
+{
+    struct line_faults *line = &options->line_faults;
+    const struct {
+        const char *name;
+        unsigned *at;
+    } counted[] = {
+        {"drop:", &line->drop}, {"corrupt:", &line->corrupt}, {"stall:", &line->stall},
+        {"cut:", &line->cut},   {"power:", &line->power},     {"nak:", &options->faults.nak},
+    };
+    uint64_t value;
+
+    if (strcmp(spec, "locked") == 0) {
+        options->faults.locked = true;
+        return 0;
+    }
+    if (strcmp(spec, "wrong-id") == 0) {
+        options->faults.wrong_id = true;
+        return 0;
+    }
+    if (strncmp(spec, "stuck:", 6) == 0 && number(spec + 6, &options->stuck))
+        return 0;
+    for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
+        size_t length = strlen(counted[i].name);
+        if (strncmp(spec, counted[i].name, length) != 0)
+            continue;
+        if (!number(spec + length, &value) || value == 0 || value > UINT32_MAX)
+            return complain("message numbers count from 1", spec);
+        *counted[i].at = (unsigned)value;
+        return 0;
+    }
+    return complain("no such fault; there are drop:N corrupt:N nak:N stall:N cut:N power:N "
+                    "stuck:ADDR locked wrong-id",
+                    spec);
+}
+
+static int parse_memory(struct options *options, const char *spec)
+{
+    if (strncmp(spec, "eeprom=", 7) == 0)
+        options->eeprom_file = spec + 7;
+    else if (strncmp(spec, "fuses=", 6) == 0)
+        options->fuses_file = spec + 6;
+    else if (strncmp(spec, "flash=", 6) == 0)
+        options->flash_file = spec + 6;
+    else
+        return complain("an AVR has eeprom=FILE and fuses=FILE", spec);
+    return 0;
+}
+
+static int parse_serve(struct options *options, const char *spec)
+{
+    if (strncmp(spec, "pty:", 4) != 0 || spec[4] == '\0')
+        return complain("this board is served on a pty: --serve pty:LINK", spec);
+    options->link = spec + 4;
+    return 0;
+}
+
+enum {
+    OPT_MODEL = 256,
+    OPT_CHIP,
+    OPT_SERVE,
+    OPT_FLASH,
+    OPT_MEM,
+    OPT_LOG,
+    OPT_VARIANT,
+    OPT_FAULT,
+    OPT_APP,
+    OPT_FRESH,
+    OPT_PACE,
+};
+
+static const struct option long_options[] = {
+    {"model", required_argument, NULL, OPT_MODEL},
+    {"chip", required_argument, NULL, OPT_CHIP},
+    {"serve", required_argument, NULL, OPT_SERVE},
+    {"flash", required_argument, NULL, OPT_FLASH},
+    {"mem", required_argument, NULL, OPT_MEM},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"variant", required_argument, NULL, OPT_VARIANT},
+    {"fault", required_argument, NULL, OPT_FAULT},
+    {"app", no_argument, NULL, OPT_APP},
+    {"fresh", no_argument, NULL, OPT_FRESH},
+    {"pace", no_argument, NULL, OPT_PACE},
+    {NULL, 0, NULL, 0},
+};
+
+static int take_option(struct options *options, int option, const char *value)
+{
+    switch (option) {
+    case OPT_MODEL:
+        options->model = model_named(value);
+        return options->model ? 0 : complain("no such model; `vboard-avr list` shows them", value);
+    case OPT_CHIP:
+        options->chip = chip_find(value);
+        return options->chip ? 0 : complain("no such chip", value);
+    case OPT_SERVE:
+        return parse_serve(options, value);
+    case OPT_FLASH:
+        options->flash_file = value;
+        return 0;
+    case OPT_MEM:
+        return parse_memory(options, value);
+    case OPT_LOG:
+        options->log_file = value;
+        return 0;
+    case OPT_VARIANT:
+        options->variant = value;
+        return 0;
+    case OPT_FAULT:
+        return parse_fault(options, value);
+    case OPT_APP:
+        options->app = true;
+        return 0;
+    case OPT_FRESH:
+        options->fresh = true;
+        return 0;
+    case OPT_PACE:
+        options->paced = true;
+        return 0;
+    default:
+        return EXIT_USAGE; /* getopt has said what is wrong */
+    }
+}
+
+static bool can_be(const struct vmodel *model, const struct chip *chip)
+{
+    for (const char *const *name = model->chips; *name; name++)
+        if (strcmp(*name, chip->name) == 0)
+            return true;
+    return false;
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+    int option, status;
+
+    *options = (struct options){.stuck = UINT64_MAX};
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        if ((status = take_option(options, option, optarg)) != 0)
+            return status;
+    if (optind < argc)
+        return complain("unexpected word", argv[optind]);
+    if (!options->model || !options->link)
+        return complain("--model NAME and --serve pty:LINK are needed", "usage");
+    if (!options->chip)
+        options->chip = chip_find(options->model->chips[0]);
+    if (!options->chip || !can_be(options->model, options->chip)) {
+        complain("the model cannot be that chip", options->model->name);
+        return EXIT_NO_MODEL;
+    }
+    return 0;
+}

@@ -1,0 +1,22 @@
+/* The command line of vboard-avr; vboard passes most of its own on. */
+#ifndef VBOARD_OPTIONS_H
+#define VBOARD_OPTIONS_H
+
+#include "line.h"
+#include "model.h"
+
+struct options {
+    const struct vmodel *model;
+    const struct chip *chip;
+    const char *link; /* of --serve pty:LINK */
+    const char *flash_file, *eeprom_file, *fuses_file, *log_file, *variant;
+    bool app, fresh, paced;
+    struct line_faults line_faults;
+    struct vfaults faults;
+    uint64_t stuck; /* UINT64_MAX: none */
+};
+
+/* 0, or the exit status after a line on stderr. */
+int options_parse(struct options *options, int argc, char **argv);
+
+#endif
