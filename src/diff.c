@@ -89,7 +89,7 @@ int diff_find(struct engine *engine, const struct plan *plan, struct diff *diff,
     const struct image *image = plan->image;
     const char *refusal = method_refusal(plan->method, OP_READ);
     if (refusal)
-        return error_set(err, ERR_NOT_POSSIBLE, "--diff yes: not possible over %s, %s",
+        return error_set(err, ERR_NOT_POSSIBLE, "--diff yes: not possible over %s, because %s",
                          plan->method->name, refusal);
     uint8_t **found = calloc(image->count ? image->count : 1, sizeof *found);
     if (!found)

@@ -76,7 +76,7 @@ static int check_memories(const struct method *method, const struct image *image
         if (!bytes || writes_memory(method, memory))
             continue;
         if (memory == MEM_EEPROM)
-            warn(options, "the image's %zu bytes of EEPROM are left out: not possible over %s, %s",
+            warn(options, "the image's %zu bytes of EEPROM are left out: not possible over %s, because %s",
                  bytes, method->name, reason);
         else
             warn(options, "the image's %s values are left out: set them with `mflash fuses`",
@@ -84,8 +84,8 @@ static int check_memories(const struct method *method, const struct image *image
     }
     if (any)
         return OK;
-    return error_set(err, ERR_NOT_POSSIBLE, "writing this image is not possible over %s, %s%s",
-                     method->name, reason ? "" : "because it has neither flash nor EEPROM bytes",
+    return error_set(err, ERR_NOT_POSSIBLE, "writing this image is not possible over %s, because %s%s",
+                     method->name, reason ? "" : "it has neither flash nor EEPROM bytes",
                      reason ? reason : "");
 }
 
@@ -144,7 +144,7 @@ static int touched_sectors(struct step *step, const struct image *image,
 
 static int refuse_operation(const struct method *method, enum operation op, struct error *err)
 {
-    return error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, %s", operation_name(op),
+    return error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, because %s", operation_name(op),
                      method->name, method_refusal(method, op));
 }
 

@@ -252,7 +252,7 @@ int app_allows(const struct target *target, enum operation op, struct error *err
     const char *because = method_refusal(target->method, op);
     if (!because)
         return OK;
-    error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, %s", operation_name(op),
+    error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, because %s", operation_name(op),
               target->method->name, because);
     for (size_t i = 0; i < target->board->loader_count; i++) {
         const struct method *other = method_find(target->board->loaders[i].method);

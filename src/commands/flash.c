@@ -59,7 +59,7 @@ static int execute(struct app *app, struct plan *plan, struct error *err)
     if (status)
         return status;
     if (plan->unverifiable)
-        report_line(&app->report, "verify", "not possible over %s, %s", plan->method->name,
+        report_line(&app->report, "verify", "not possible over %s, because %s", plan->method->name,
                     method_refusal(plan->method, OP_VERIFY));
     report_result(&app->report, engine);
     return OK;

@@ -179,7 +179,7 @@ static void print_method(const struct app *app, const struct method *method)
     for (int op = 0; op < OP_COUNT && app->options.verbose; op++) {
         const char *because = method_refusal(method, (enum operation)op);
         if (because)
-            (void)printf("           %s: not possible, %s\n", operation_name((enum operation)op),
+            (void)printf("           %s: not possible, because %s\n", operation_name((enum operation)op),
                          because);
     }
 }
