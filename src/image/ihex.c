@@ -22,7 +22,7 @@ enum {
     TYPE_START_LINEAR = 5,
 };
 
-enum { HEAD = 4, SEGMENT_SIZE = 0x10000 };
+enum { REST = 4 /* bytes of a record beside its length and data */, SEGMENT_SIZE = 0x10000 };
 
 struct ihex {
     struct records records;
@@ -35,7 +35,8 @@ struct ihex {
 struct record {
     uint8_t length, type;
     uint16_t offset;
-    uint8_t data[255];
+    uint8_t *data;            /* in rest */
+    uint8_t rest[255 + REST]; /* offset(2) type(1) data checksum(1) */
 };
 
 static int read_record(struct ihex *hex, struct record *record, struct error *err)
@@ -45,16 +46,15 @@ static int read_record(struct ihex *hex, struct record *record, struct error *er
         return input_error(r->in, r->line, err, "the line does not begin with ':'");
     r->next++;
     unsigned sum = 0;
-    uint8_t head[HEAD], check;
-    int rc = records_bytes(r, head, sizeof head, &sum, err);
-    if (rc != OK)
-        return rc;
-    *record = (struct record){.length = head[0], .offset = get_be16(head + 1), .type = head[3]};
-    rc = records_bytes(r, record->data, record->length, &sum, err);
+    int rc = records_bytes(r, &record->length, 1, &sum, err);
     if (rc == OK)
-        rc = records_bytes(r, &check, 1, &sum, err);
+        rc = records_bytes(r, record->rest, (size_t)record->length + REST, &sum, err);
     if (rc != OK)
         return rc;
+    record->offset = get_be16(record->rest);
+    record->type = record->rest[2];
+    record->data = record->rest + 3;
+    uint8_t check = record->data[record->length];
     if (sum & 0xff)
         return input_error(r->in, r->line, err,
                            "the checksum is 0x%02x, but the bytes of the record want 0x%02x", check,

@@ -157,8 +157,10 @@ bool pieces_look_avr(const struct pieces *pieces)
         enum memory memory;
         uint64_t offset, address = pieces->list[i].address;
         (void)run_of(pieces, i, &length);
-        if (avr_signature(address, length))
+        if (avr_signature(address, length)) {
+            other = true;
             continue;
+        }
         if (!avr_memory(address, length, &memory, &offset))
             return false;
         if (memory == MEM_FLASH && (address >= AVR_FLASH_MAX || length > AVR_FLASH_MAX - address))
