@@ -1,0 +1,286 @@
+/* The shipped boards.ini: what a look at each entry must find. And how broken files are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "board/board.h"
+#include "method.h"
+
+static const char known_methods[] =
+    "stk500v1 stk500v2 avr109 isp halfkay avr-dfu samba stm32-uart dfu hid katapult-can "
+    "katapult-usb katapult-serial picoboot uf2 msc sdcard swd";
+static const char common_keys[] = "start end starts baud usb enter ask";
+static const char enter_words[] = "dtr touch-1200 ask";
+
+static struct board_db *load(const char *const *files, size_t count)
+{
+    struct board_db *db = NULL;
+    struct error err;
+    if (board_db_load(&db, files, count, &err))
+        fail_msg("%s", err.message);
+    return db;
+}
+
+static int setup(void **state)
+{
+    static const char *const shipped[] = {"boards.ini"};
+    *state = load(shipped, 1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    board_db_free(*state);
+    return 0;
+}
+
+static void every_method_is_one_of_the_contract(void **state)
+{
+    for (size_t i = 0; i < board_count(*state); i++) {
+        const struct board *board = board_at(*state, i);
+        assert_true(board->loader_count > 0);
+        for (size_t k = 0; k < board->loader_count; k++)
+            if (!text_has_word(known_methods, board->loaders[k].method))
+                fail_msg("%s: %s", board->name, board->loaders[k].method);
+    }
+}
+
+static bool key_is_known(const struct loader *loader, const char *key)
+{
+    const struct method *method = method_find(loader->method);
+    if (text_has_word(common_keys, key) || strncmp(key, "recipe.", 7) == 0 ||
+        strncmp(key, "loader.", 7) == 0)
+        return true;
+    for (size_t i = 0; method && method->keys && method->keys[i]; i++)
+        if (strcmp(method->keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+static void every_key_is_one_the_method_understands(void **state)
+{
+    for (size_t i = 0; i < board_count(*state); i++) {
+        const struct board *board = board_at(*state, i);
+        for (size_t k = 0; k < board->loader_count; k++)
+            for (size_t n = 0; n < board->loaders[k].setting_count; n++)
+                if (!key_is_known(&board->loaders[k], board->loaders[k].settings[n].key))
+                    fail_msg("%s/%s: %s", board->name, board->loaders[k].method,
+                             board->loaders[k].settings[n].key);
+    }
+}
+
+static void loaders_lie_inside_the_flash_and_say_where_applications_start(void **state)
+{
+    for (size_t i = 0; i < board_count(*state); i++) {
+        const struct board *board = board_at(*state, i);
+        const struct region *flash = chip_region(board->chip, MEM_FLASH);
+        for (size_t k = 0; k < board->loader_count; k++) {
+            const struct loader *loader = &board->loaders[k];
+            if (strcmp(loader->method, "isp") == 0)
+                continue;
+            assert_true(loader->has_start);
+            assert_true(loader->end > loader->start);
+            if (loader->start < flash->start || loader->end > flash->start + flash->size)
+                fail_msg("%s/%s", board->name, loader->method);
+            assert_int_equal(loader->end % flash->page, 0);
+        }
+    }
+}
+
+static void enter_words_are_of_the_closed_list_and_ask_has_its_text(void **state)
+{
+    for (size_t i = 0; i < board_count(*state); i++) {
+        const struct board *board = board_at(*state, i);
+        for (size_t k = 0; k < board->loader_count; k++) {
+            const char *cursor = board->loaders[k].enter, *word;
+            size_t length;
+            while ((word = text_word(&cursor, &length))) {
+                char text[32];
+                (void)snprintf(text, sizeof text, "%.*s", (int)length, word);
+                if (!text_has_word(enter_words, text))
+                    fail_msg("%s: enter = %s", board->name, text);
+            }
+            if (text_has_word(board->loaders[k].enter, "ask"))
+                assert_non_null(board->loaders[k].ask);
+        }
+    }
+}
+
+static void names_and_aliases_are_unique(void **state)
+{
+    for (size_t i = 0; i < board_count(*state); i++) {
+        const struct board *board = board_at(*state, i), *found;
+        struct error err;
+        assert_int_equal(board_find(*state, board->name, &found, &err), OK);
+        assert_ptr_equal(found, board);
+        for (size_t k = 0; k < board->alias_count; k++) {
+            assert_int_equal(board_find(*state, board->aliases[k], &found, &err), OK);
+            if (found != board)
+                fail_msg("alias %s is of %s and of %s", board->aliases[k], board->name,
+                         found->name);
+        }
+    }
+}
+
+static void every_board_has_a_source(void **state)
+{
+    for (size_t i = 0; i < board_count(*state); i++) {
+        const struct board *board = board_at(*state, i);
+        if (!board->source && strncmp(board->name, "generic-", 8) != 0)
+            fail_msg("%s", board->name);
+    }
+}
+
+/* iniparser lets the last of two equal keys win silently: here it is a mistake. */
+static void no_key_is_given_twice_and_no_line_is_too_long(void **state)
+{
+    (void)state;
+    FILE *f = fopen("boards.ini", "r");
+    assert_non_null(f);
+    char line[2048], section[256] = "", seen[64][64];
+    size_t keys = 0;
+    while (fgets(line, sizeof line, f)) {
+        char key[64];
+        assert_true(strlen(line) < 1000);
+        if (line[0] == '[') {
+            (void)snprintf(section, sizeof section, "%.*s", (int)strcspn(line, "\n"), line);
+            keys = 0;
+        } else if (sscanf(line, "%63[a-zA-Z0-9.-] =", key) == 1 && strchr(line, '=')) {
+            for (size_t i = 0; i < keys; i++)
+                if (strcmp(seen[i], key) == 0)
+                    fail_msg("%s: %s", section, key);
+            assert_true(keys < 64);
+            (void)snprintf(seen[keys++], sizeof seen[0], "%s", key);
+        }
+    }
+    (void)fclose(f);
+}
+
+static void a_typing_mistake_is_answered_with_the_nearest_names(void **state)
+{
+    const struct board *board;
+    struct error err;
+    assert_int_equal(board_find(*state, "arduino-mega256", &board, &err), ERR_USAGE);
+    assert_non_null(strstr(err.hint, "arduino-mega2560"));
+}
+
+static void boards_of_one_kind_share_what_they_are_like(void **state)
+{
+    const struct board *board;
+    struct error err;
+    assert_int_equal(board_find(*state, "ramps", &board, &err), OK);
+    const struct loader *loader = board_loader(board, "stk500v2");
+    assert_non_null(loader);
+    assert_int_equal(loader->end, 0x3e000);
+    assert_int_equal(loader->bauds[0], 115200);
+    assert_int_equal(board_find(*state, "arduino-nano", &board, &err), OK);
+    loader = board_loader(board, "stk500v1");
+    assert_int_equal(loader->end, 0x7800); /* its own value wins over the shared 0x7e00 */
+    assert_int_equal(loader->baud_count, 2);
+}
+
+/* ---- broken files ---- */
+
+static int load_text(const char *text, struct error *err)
+{
+    char path[] = "/tmp/mflash-boards-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+    const char *files[] = {path};
+    struct board_db *db = NULL;
+    int status = board_db_load(&db, files, 1, err);
+    board_db_free(db);
+    (void)unlink(path);
+    return status;
+}
+
+static void broken_files_are_refused_with_file_and_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *line, *says;
+    } cases[] = {
+        {"[x]\nchip = m328p\nmethods = isp\nnonsense\n", ":4:", "nonsense"},
+        {"[x]\nchip = m999\nmethods = isp\n", ":2:", "no such chip"},
+        {"[x]\nchip = m328p\n", ":1:", "no `methods`"},
+        {"[x]\nlike = y\n", ":2:", "no such section"},
+        {"[x]\nchip = m328p\nmethods = isp\nusb = 1a86\n", ":4:", "vvvv:pppp"},
+        {"[x]\nchip = m328p\nmethods = isp\n[x/isp]\nbaud = fast\n", ":5:", "number"},
+        {"[x]\nchip = m328p\nmethods = isp\n[x/stk500v1]\nbaud = 1\n", ":4:", "does not list"},
+        {"[z/isp]\nbaud = 1\n", ":1:", "no such board"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error err;
+        if (load_text(cases[i].text, &err) != ERR_BOARDS_FILE)
+            fail_msg("accepted: %s", cases[i].text);
+        if (!strstr(err.message, cases[i].line) || !strstr(err.message, cases[i].says))
+            fail_msg("case %zu: %s", i, err.message);
+    }
+}
+
+static void a_line_longer_than_iniparser_takes_is_refused(void **state)
+{
+    (void)state;
+    char text[2200];
+    struct error err;
+    (void)snprintf(text, sizeof text, "[x]\nname = %01500d\n", 1);
+    assert_int_equal(load_text(text, &err), ERR_BOARDS_FILE);
+    assert_non_null(strstr(err.message, ":2:"));
+    assert_non_null(strstr(err.message, "1024"));
+}
+
+static void a_later_file_overrides_key_by_key_and_says_so(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/mflash-boards-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    static const char text[] =
+        "[arduino-uno]\nname = Mine\nlike = like/uno\n[arduino-uno/stk500v1]\nbaud = 250000\n";
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+    const char *files[] = {"boards.ini", path};
+    struct board_db *db = load(files, 2);
+    const struct board *board;
+    struct error err;
+    assert_int_equal(board_find(db, "uno", &board, &err), OK);
+    assert_string_equal(board->title, "Mine");
+    assert_string_equal(board->shadows, "boards.ini");
+    assert_int_equal(board_loader(board, "stk500v1")->bauds[0], 250000);
+    assert_int_equal(board_loader(board, "stk500v1")->end, 0x7e00);
+    board_db_free(db);
+    (void)unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_method_is_one_of_the_contract, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_key_is_one_the_method_understands, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            loaders_lie_inside_the_flash_and_say_where_applications_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(enter_words_are_of_the_closed_list_and_ask_has_its_text,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(names_and_aliases_are_unique, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_board_has_a_source, setup, teardown),
+        cmocka_unit_test(no_key_is_given_twice_and_no_line_is_too_long),
+        cmocka_unit_test_setup_teardown(a_typing_mistake_is_answered_with_the_nearest_names, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(boards_of_one_kind_share_what_they_are_like, setup,
+                                        teardown),
+        cmocka_unit_test(broken_files_are_refused_with_file_and_line),
+        cmocka_unit_test(a_line_longer_than_iniparser_takes_is_refused),
+        cmocka_unit_test(a_later_file_overrides_key_by_key_and_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
