@@ -12,7 +12,7 @@ enum { LOWEST = 1 }; /* millisecond; 0 is refused by the older chips */
 static bool write_number(const char *path, unsigned long number)
 {
     char text[24];
-    int length = snprintf(text, sizeof text, "%lu", number);
+    int length = snprintf(text, sizeof text, "%lu\n", number);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
