@@ -12,6 +12,7 @@
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -254,12 +255,11 @@ static void a_port_that_another_process_holds_is_busy_and_names_it(void **state)
     waitpid(child, NULL, 0);
     assert_int_equal(rc, ERR_BUSY);
     assert_null(serial);
-    (void)snprintf(wanted, sizeof wanted, "(pid %d) has it open", (int)child);
+    (void)snprintf(wanted, sizeof wanted, "%.15s (pid %d)", program_invocation_short_name,
+                   (int)child);
     assert_non_null(strstr(err.message, wanted));
-    assert_non_null(strstr(err.message, "test_serial"));
     assert_true(err.hint[0] != '\0');
     assert_true(held);
-    (void)snprintf(wanted, sizeof wanted, "test_serial (pid %d)", (int)child);
     assert_string_equal(holder, wanted);
     /* The lock died with its owner. */
     serial_close(open_ok(far.slave));
@@ -536,13 +536,16 @@ static void no_permission_names_the_group_and_the_command(void **state)
     (void)state;
     struct far far;
     struct stat is;
+    char hint[128];
     make_pty(&far);
-    assert_int_equal(stat(far.slave, &is), 0);
     if (geteuid() == 0)
         assert_int_equal(chown(far.slave, 0, 5), 0); /* tty, the group of all ptys in Debian */
-    else if (is.st_gid != 5)
-        skip();
-    refusal_is(far.slave, 0060, "`sudo usermod -aG tty $USER`, then log in again");
+    assert_int_equal(stat(far.slave, &is), 0);
+    const struct group *group = getgrgid(is.st_gid);
+    assert_non_null(group);
+    (void)snprintf(hint, sizeof hint, "`sudo usermod -aG %s $USER`, then log in again",
+                   group->gr_name);
+    refusal_is(far.slave, 0060, hint);
     refusal_is(far.slave, 0000, "udev rule");
     close(far.master);
 }
