@@ -13,6 +13,7 @@ enum {
     USB_PACKET_NS = 52632,
     RATE_TOLERANCE = 40, /* per mille; ATmega data sheets: 8 data bits, about 4 % in all */
     QUEUE_MAX = 1 << 20,
+    HURRY_MAX = 64, /* steps in which neither time passes nor a byte moves */
 };
 
 /* ---- queues ---- */
@@ -284,7 +285,9 @@ static void step(struct line *line)
 
 void line_advance(struct line *line, uint64_t now)
 {
-    for (uint64_t next; (next = line_next(line)) <= now;) {
+    unsigned hurry = 0; /* a firmware that simulates as fast as it can is always due */
+    for (uint64_t next; (next = line_next(line)) <= now && hurry < HURRY_MAX;) {
+        hurry = next > line->v.now || queue_due(&line->to_device) <= next ? 0 : hurry + 1;
         if (next > line->v.now)
             line->v.now = next;
         step(line);
