@@ -116,7 +116,7 @@ uninstall:
 clean:
 	rm -rf $(B)
 
-ALL_C := $(sort $(call rwildcard,src methods tests,*.c *.h))
+ALL_C := $(sort $(call rwildcard,src methods tests,*.c) $(call rwildcard,src methods tests,*.h))
 format:
 	clang-format -i $(ALL_C)
 
