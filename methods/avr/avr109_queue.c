@@ -144,7 +144,7 @@ int avr109_finish(struct session *session, const char *doing, int rc, struct err
     return error_hint(err, "press RESET and run the same command again");
 }
 
-/* One command reads up to 32 KiB bytes: the whole application of a 32U4. */
+/* One command reads up to 32 KiB: the whole application of a 32U4. */
 int avr109_read_run(struct session *session, enum memory memory, uint64_t address, uint8_t *bytes,
                     size_t length, struct error *err)
 {
