@@ -18,9 +18,9 @@ static enum v2_heard take_body(struct v2_parser *parser, uint8_t byte)
 
 static enum v2_heard take_token(struct v2_parser *parser, uint8_t byte)
 {
-    parser->place = byte == TOKEN ? V2_BODY : V2_START;
-    parser->got = 0;
     bool fits = parser->size > 0 && parser->size <= parser->limit;
+    parser->place = byte == TOKEN && fits ? V2_BODY : V2_START;
+    parser->got = 0;
     return byte == TOKEN && !fits ? V2_DERAILED : V2_NOTHING;
 }
 
