@@ -16,7 +16,7 @@ enum {
     DATA_SPACE = 1 << 16,
     PROGRAM_SPACE = 1 << 24,
     RUN_SLICE = 160,                      /* cycles between two looks at UART and flash: 10 us */
-    ACTIVE_CYCLES = 2000 * CYCLES_PER_US, /* longest computation between a frame and its answer */
+    ACTIVE_CYCLES = 1000 * CYCLES_PER_US, /* longer than any thinking between frame and answer */
     RESET_CAUSES = 0x0f,                  /* PORF EXTRF BORF WDRF */
 };
 

@@ -20,7 +20,7 @@ struct simavr_board {
     struct mcu *mcu;
     uint64_t anchor_time; /* line time at which the cycle counter was */
     avr_cycle_count_t anchor_cycle;
-    uint64_t due; /* line time of the next tick */
+    uint64_t due;                 /* line time of the next tick */
     avr_cycle_count_t hurry_left; /* a chatty program must not race on for ever */
 };
 
@@ -79,8 +79,9 @@ static void board_receive(struct vserial *dev, uint8_t byte)
 
     catch_up(board);
     board->hurry_left = HURRY_TOTAL;
+    /* Not before the rest of a burst is here: on the wire its bytes follow each other closely. */
     if (!dev->line->paced)
-        board->due = dev->line->now;
+        board->due = dev->line->now + 1;
     uart_receive(board->mcu, cycle_at(board, dev->line->now), byte, dev->line->framing_error);
 }
 
