@@ -7,7 +7,6 @@
  */
 #include "doctor_visit.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,10 +119,10 @@ static void look_for_orphans(struct visit *visit)
     char path[HOST_PATH_MAX];
     host_path(path, "%s/bus/usb/devices", visit->host->sys);
     DIR *dir = opendir(path);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir)) != NULL)
-        if (strchr(entry->d_name, ':'))
-            look_at_interface(visit, entry->d_name);
+    const char *entry;
+    while (dir && (entry = host_next_name(dir)) != NULL)
+        if (strchr(entry, ':'))
+            look_at_interface(visit, entry);
     if (dir)
         (void)closedir(dir);
 }
@@ -151,10 +150,10 @@ static void look_at_can(struct visit *visit)
     char path[HOST_PATH_MAX];
     host_path(path, "%s/class/net", visit->host->sys);
     DIR *dir = opendir(path);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.')
-            look_at_network(visit, entry->d_name);
+    const char *entry;
+    while (dir && (entry = host_next_name(dir)) != NULL)
+        if (entry[0] != '.')
+            look_at_network(visit, entry);
     if (dir)
         (void)closedir(dir);
 }

@@ -5,6 +5,7 @@
  */
 #include "doctor_visit.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,14 +38,18 @@ static bool may_use(const struct user *user, const char *node, const struct stat
 /* Name of a group by /etc/group, "NAME:x:GID:…"; its number if it has none. */
 static void group_name(const struct host *host, gid_t group, char *name, size_t size)
 {
-    char path[HOST_PATH_MAX], line[512], entry[64];
-    unsigned number;
+    char path[HOST_PATH_MAX], line[512];
     (void)snprintf(name, size, "%u", (unsigned)group);
     host_path(path, "%s/group", host->etc);
     FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "%63[^:]:%*[^:]:%u", entry, &number) == 2 && number == group)
+    while (file && fgets(line, sizeof line, file)) {
+        char *save = NULL;
+        const char *entry = strtok_r(line, ":", &save);
+        (void)strtok_r(NULL, ":", &save); /* the password */
+        const char *number = strtok_r(NULL, ":", &save);
+        if (entry && number && strtoul(number, NULL, 10) == group)
             host_printable(name, size, entry);
+    }
     if (file)
         (void)fclose(file);
 }

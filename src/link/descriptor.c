@@ -43,6 +43,7 @@ int descriptor_await(const struct serial *serial, int fd, short events, uint64_t
                      short *happened, struct error *err)
 {
     struct pollfd wait = {.fd = fd, .events = events};
+    *happened = 0;
     for (;;) {
         uint64_t now = clock_now(serial->clock);
         uint64_t left = now < deadline ? deadline - now : 0;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 const struct host *host_here(void)
@@ -16,14 +17,19 @@ const struct host *host_here(void)
     return &here;
 }
 
+static bool fits(char path[HOST_PATH_MAX], const char *format, va_list args)
+{
+    int length = vsnprintf(path, HOST_PATH_MAX, format, args);
+    return length >= 0 && length < HOST_PATH_MAX;
+}
+
 void host_path(char path[HOST_PATH_MAX], const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(path, HOST_PATH_MAX, format, args);
-    va_end(args);
-    if (length < 0 || length >= HOST_PATH_MAX)
+    if (!fits(path, format, args))
         path[0] = '\0';
+    va_end(args);
 }
 
 void host_printable(char *text, size_t size, const char *from)
@@ -67,6 +73,22 @@ bool host_number(const char *path, int base, unsigned long *number)
         return false;
     *number = strtoul(text, &end, base);
     return end != text;
+}
+
+dev_t host_device_number(const char *path)
+{
+    char text[32], *end;
+    if (!host_line(path, text, sizeof text))
+        return 0;
+    unsigned long first = strtoul(text, &end, 10);
+    return *end == ':' ? makedev((unsigned)first, (unsigned)strtoul(end + 1, NULL, 10)) : 0;
+}
+
+const char *host_next_name(DIR *dir)
+{
+    /* Safe with threads as long as each has a DIR of its own; readdir_r is deprecated. */
+    const struct dirent *entry = readdir(dir); /* cppcheck-suppress readdirCalled */
+    return entry ? entry->d_name : NULL;
 }
 
 bool host_link_name(const char *path, char *text, size_t size)

@@ -6,6 +6,7 @@
 #ifndef MFLASH_HOST_H
 #define MFLASH_HOST_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -32,6 +33,12 @@ bool host_number(const char *path, int base, unsigned long *number);
 
 /* Last part of what a symbolic link points to: the name of a driver, of a subsystem. */
 bool host_link_name(const char *path, char *text, size_t size);
+
+/* The two numbers of "MAJOR:MINOR" in a device's `dev` file, as one; 0 if there is none. */
+dev_t host_device_number(const char *path);
+
+/* Name of the next entry of a directory, NULL at its end. */
+const char *host_next_name(DIR *dir);
 
 /* Copies what fits, bytes that do not print as '?'. */
 void host_printable(char *text, size_t size, const char *from);

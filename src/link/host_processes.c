@@ -4,7 +4,6 @@
  */
 #include "link/host.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +14,11 @@
 /* The next directory entry that is a number: a process, or a descriptor. 0-based ids are legal. */
 static bool next_number(DIR *dir, int *number)
 {
-    struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
+    const char *name;
+    while ((name = host_next_name(dir)) != NULL) {
         char *end;
-        long value = strtol(entry->d_name, &end, 10);
-        if (end != entry->d_name && *end == '\0' && value >= 0 && value <= 0x7fffffff) {
+        long value = strtol(name, &end, 10);
+        if (end != name && *end == '\0' && value >= 0 && value <= 0x7fffffff) {
             *number = (int)value;
             return true;
         }

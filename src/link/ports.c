@@ -8,14 +8,10 @@
  */
 #include "link/ports.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { PORTS_MAX = 1024, DEPTH_MAX = 32 };
@@ -127,12 +123,12 @@ static void read_by_id(const struct host *host, const char *tty, struct serial_p
     char path[HOST_PATH_MAX], name[sizeof port->by_id], target[64];
     host_path(path, "%s/serial/by-id", host->dev);
     DIR *dir = opendir(path);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir)) != NULL) {
-        host_path(path, "%s/serial/by-id/%s", host->dev, entry->d_name);
+    const char *entry;
+    while (dir && (entry = host_next_name(dir)) != NULL) {
+        host_path(path, "%s/serial/by-id/%s", host->dev, entry);
         if (!host_link_name(path, target, sizeof target) || strcmp(target, tty) != 0)
             continue;
-        int length = snprintf(name, sizeof name, "/dev/serial/by-id/%s", entry->d_name);
+        int length = snprintf(name, sizeof name, "/dev/serial/by-id/%s", entry);
         if (length > 0 && (size_t)length < sizeof name &&
             (port->by_id[0] == '\0' || strcmp(name, port->by_id) < 0))
             memcpy(port->by_id, name, (size_t)length + 1);
@@ -150,26 +146,17 @@ static void read_port(const struct host *host, const char *tty, struct serial_po
     read_by_id(host, tty, port);
 }
 
-/* Number of the node, from "MAJOR:MINOR" in sysfs; 0 if it is not told. */
-static dev_t read_device_number(const struct host *host, const char *tty)
-{
-    char path[HOST_PATH_MAX], text[32];
-    unsigned first, second;
-    host_path(path, "%s/class/tty/%s/dev", host->sys, tty);
-    if (!host_line(path, text, sizeof text) || sscanf(text, "%u:%u", &first, &second) != 2)
-        return 0;
-    return makedev(first, second);
-}
-
 static int read_holders(const struct host *host, struct serial_port *ports, size_t count,
                         struct error *err)
 {
+    char path[HOST_PATH_MAX];
     struct held *nodes = calloc(count ? count : 1, sizeof *nodes);
     if (!nodes)
         return error_memory(err);
     for (size_t i = 0; i < count; i++) {
         nodes[i].path = ports[i].path;
-        nodes[i].device = read_device_number(host, strrchr(ports[i].path, '/') + 1);
+        host_path(path, "%s/class/tty/%s/dev", host->sys, strrchr(ports[i].path, '/') + 1);
+        nodes[i].device = host_device_number(path);
     }
     host_holders(host, nodes, count);
     for (size_t i = 0; i < count; i++)
@@ -209,10 +196,10 @@ int ports_list(struct serial_port **ports, size_t *count, const struct host *hos
                    ? OK
                    : error_set(err, ERR_FAILED, "reading %s: %s", directory, strerror(errno));
     int rc = OK;
-    struct dirent *entry;
-    while (rc == OK && *count < PORTS_MAX && (entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.' && strlen(entry->d_name) <= 32 &&
-            is_real(host, entry->d_name) && !append(ports, count, host, entry->d_name))
+    const char *entry;
+    while (rc == OK && *count < PORTS_MAX && (entry = host_next_name(dir)) != NULL)
+        if (entry[0] != '.' && strlen(entry) <= 32 && is_real(host, entry) &&
+            !append(ports, count, host, entry))
             rc = error_memory(err);
     (void)closedir(dir);
     if (rc == OK)

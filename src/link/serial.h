@@ -59,10 +59,12 @@ struct serial {
 };
 
 /*
- * Opens `device`: a path (links are resolved), or tcp:HOST:PORT. Takes an exclusive lock (flock and
- * TIOCEXCL). On a port with FTDI's latency timer, sets it low. DTR and RTS stay as the driver sets
- * them on open (asserted). Errors: ERR_NO_DEVICE, ERR_BUSY (names the process that holds it),
- * ERR_PERMISSION (names node, group and command), ERR_FAILED.
+ * Opens `device`: a path (links are resolved), or tcp:HOST:PORT. A real port is refused while
+ * another process has it open, then locked (flock and TIOCEXCL; a pty by flock alone). On a port
+ * with FTDI's latency timer, sets it low until it is closed. DTR and RTS stay as the driver sets
+ * them on open (asserted). Errors: ERR_NO_DEVICE (names the ports there are), ERR_BUSY (names the
+ * process that holds it, and its service), ERR_PERMISSION (names node, group and command),
+ * ERR_NO_ANSWER (tcp), ERR_USAGE, ERR_FAILED (the line does not take these settings).
  */
 int serial_open(struct serial **serial, const char *device, const struct serial_settings *settings,
                 struct trace *trace, struct error *err);
@@ -95,7 +97,7 @@ int serial_set_lines(struct serial *serial, bool dtr, bool rts, struct error *er
 
 /*
  * The reset edge of boards with DTR (and RTS) through a capacitor to RESET: both inactive for
- * `off` microseconds, then asserted. Input is dropped. On a pty: closed and opened again.
+ * `off` microseconds, then asserted. Input is dropped. On a pty: closed for 20 ms and opened again.
  * Boards behind tcp: nothing happens but dropping input (their far end pulsed on connect).
  */
 int serial_pulse_reset(struct serial *serial, uint64_t off, struct error *err);

@@ -232,7 +232,7 @@ int serial_open(struct serial **serial, const char *device, const struct serial_
                          sizeof made->name - 1);
     int rc = strncmp(device, "tcp:", 4) == 0 ? serial_tcp_open(&made, device, err)
                                              : open_path(&made, device, err);
-    if (rc != OK)
+    if (rc != OK || !made)
         return rc;
     made->trace = trace;
     made->trace_port = trace_add_serial(trace, device);

@@ -536,12 +536,13 @@ static void no_permission_names_the_group_and_the_command(void **state)
     (void)state;
     struct far far;
     struct stat is;
-    char hint[128];
+    char hint[128], buffer[4096];
     make_pty(&far);
     if (geteuid() == 0)
         assert_int_equal(chown(far.slave, 0, 5), 0); /* tty, the group of all ptys in Debian */
     assert_int_equal(stat(far.slave, &is), 0);
-    const struct group *group = getgrgid(is.st_gid);
+    struct group entry, *group = NULL;
+    assert_int_equal(getgrgid_r(is.st_gid, &entry, buffer, sizeof buffer, &group), 0);
     assert_non_null(group);
     (void)snprintf(hint, sizeof hint, "`sudo usermod -aG %s $USER`, then log in again",
                    group->gr_name);

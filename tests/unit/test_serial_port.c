@@ -273,7 +273,8 @@ static void a_reader_that_takes_no_lock_is_found_before_the_port_is_touched(void
     assert_int_equal(pipe(ready), 0);
     pid_t child = fork();
     if (child == 0) {
-        if (open(board->slave, O_RDONLY | O_NOCTTY) >= 0 && write(ready[1], "x", 1) == 1)
+        int fd = open(board->slave, O_RDONLY | O_NOCTTY);
+        if (fd >= 0 && write(ready[1], "x", 1) == 1)
             for (;;)
                 pause();
         _exit(1);
