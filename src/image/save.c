@@ -81,7 +81,8 @@ int image_write_ihex(const struct image *image, FILE *out, struct error *err)
         const struct segment *s = &image->segments[i];
         if (s->address > UINT32_MAX || hex_address(s) + s->length > (uint64_t)UINT32_MAX + 1)
             return error_set(err, ERR_FAILED,
-                             "0x%" PRIx64 " is beyond the 4 GiB that Intel HEX can address",
+                             "the segment at 0x%" PRIx64
+                             " reaches beyond the 4 GiB that Intel HEX can address",
                              s->address);
         put_segment(out, s, &upper);
     }
