@@ -87,7 +87,15 @@ static void read_text(const char *directory, const char *name, char *text, size_
     (void)host_line(path, text, size);
 }
 
-/* The nearest driver from the port's device upwards: a serial bus may sit in between. */
+/* Since Linux 6.5 each UART has two devices of the core's own between the port and its driver. */
+static bool is_core_device(const char *directory)
+{
+    char path[HOST_PATH_MAX], name[32];
+    host_path(path, "%s/subsystem", directory);
+    return host_link_name(path, name, sizeof name) && strcmp(name, "serial-base") == 0;
+}
+
+/* The nearest driver from the port's device upwards. */
 static void read_driver(const struct host *host, const char *tty, struct serial_port *port)
 {
     char directory[HOST_PATH_MAX], path[HOST_PATH_MAX];
@@ -95,7 +103,8 @@ static void read_driver(const struct host *host, const char *tty, struct serial_
         return;
     for (int depth = 0; depth < 4 && port->driver[0] == '\0'; depth++) {
         host_path(path, "%s/driver", directory);
-        (void)host_link_name(path, port->driver, sizeof port->driver);
+        if (!is_core_device(directory))
+            (void)host_link_name(path, port->driver, sizeof port->driver);
         char *slash = strrchr(directory, '/');
         if (!slash || slash == directory)
             return;

@@ -176,6 +176,8 @@ int serial_open_failed(const char *name, const char *path, int number, struct er
     case ENODEV:
     case EIO:
         return no_device(name, "the node has no device behind it", err);
+    case ENOTTY: /* a virtual console */
+        return no_device(name, "this is not a serial port", err);
     case EACCES:
     case EPERM:
         return no_permission(name, path, err);

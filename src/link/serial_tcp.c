@@ -146,9 +146,11 @@ static int connect_any(const struct serial *serial, const struct address *addres
     const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     int failed = getaddrinfo(address->host, address->port, &wanted, &list);
-    if (failed != 0)
-        return error_set(err, ERR_NO_DEVICE, "connecting to %s: %s", serial->name,
-                         gai_strerror(failed));
+    if (failed != 0) {
+        error_set(err, ERR_NO_DEVICE, "connecting to %s: %s", serial->name, gai_strerror(failed));
+        error_hint(err, "is the name spelled right? An address works without a name server");
+        return ERR_NO_DEVICE;
+    }
     uint64_t deadline = clock_in(serial->clock, CONNECT_DEADLINE);
     int fd = -EHOSTUNREACH;
     for (const struct addrinfo *to = list; to && fd < 0; to = to->ai_next)

@@ -120,6 +120,25 @@ static void uarts_without_hardware_are_left_out(void **state)
     free(ports);
 }
 
+static void the_driver_of_a_uart_is_found_behind_the_serial_core(void **state)
+{
+    const struct machine_tree *tree = *state;
+    size_t count;
+    tree_put(tree, "sys/devices/pnp0/00:00/00:00:0/00:00:0.0/uevent", "");
+    tree_link(tree, "sys/devices/pnp0/00:00/driver", "../../../bus/pnp/drivers/serial");
+    tree_link(tree, "sys/devices/pnp0/00:00/00:00:0/subsystem", "../../../../bus/serial-base");
+    tree_link(tree, "sys/devices/pnp0/00:00/00:00:0/driver", "../../serial-base/drivers/ctrl");
+    tree_link(tree, "sys/devices/pnp0/00:00/00:00:0/00:00:0.0/subsystem",
+              "../../../../../bus/serial-base");
+    tree_link(tree, "sys/devices/pnp0/00:00/00:00:0/00:00:0.0/driver",
+              "../../../serial-base/drivers/port");
+    tree_link(tree, "sys/class/tty/ttyS0/device", "%/sys/devices/pnp0/00:00/00:00:0/00:00:0.0");
+    struct serial_port *ports = list(tree, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(ports[0].driver, "serial");
+    free(ports);
+}
+
 static void hostile_strings_are_made_printable_and_bounded(void **state)
 {
     const struct machine_tree *tree = *state;
@@ -221,6 +240,7 @@ int main(void)
         ON_MACHINE(a_usb_serial_bridge_without_strings_is_described),
         ON_MACHINE(ports_are_sorted_as_people_count),
         ON_MACHINE(uarts_without_hardware_are_left_out),
+        ON_MACHINE(the_driver_of_a_uart_is_found_behind_the_serial_core),
         ON_MACHINE(hostile_strings_are_made_printable_and_bounded),
         ON_MACHINE(the_holder_is_named_by_its_script_and_pid),
         ON_MACHINE(a_user_session_is_no_service_to_stop),
