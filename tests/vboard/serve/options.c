@@ -99,6 +99,7 @@ enum {
     OPT_FLASH,
     OPT_MEM,
     OPT_LOG,
+    OPT_READY,
     OPT_VARIANT,
     OPT_FAULT,
     OPT_APP,
@@ -113,6 +114,7 @@ static const struct option long_options[] = {
     {"flash", required_argument, NULL, OPT_FLASH},
     {"mem", required_argument, NULL, OPT_MEM},
     {"log", required_argument, NULL, OPT_LOG},
+    {"ready", required_argument, NULL, OPT_READY},
     {"variant", required_argument, NULL, OPT_VARIANT},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"app", no_argument, NULL, OPT_APP},
@@ -139,6 +141,9 @@ static int take_option(struct options *options, int option, const char *value)
         return parse_memory(options, value);
     case OPT_LOG:
         options->log_file = value;
+        return 0;
+    case OPT_READY:
+        options->ready = value;
         return 0;
     case OPT_VARIANT:
         options->variant = value;
@@ -171,7 +176,7 @@ int options_parse(struct options *options, int argc, char **argv)
 {
     int option, status;
 
-    *options = (struct options){.stuck = UINT64_MAX};
+    *options = (struct options){.stuck = UINT64_MAX, .ready = ""};
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         if ((status = take_option(options, option, optarg)) != 0)
             return status;

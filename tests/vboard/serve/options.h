@@ -8,7 +8,8 @@
 struct options {
     const struct vmodel *model;
     const struct chip *chip;
-    const char *link; /* of --serve pty:LINK */
+    const char *link;  /* of --serve pty:LINK */
+    const char *ready; /* what comes before LINK in the line `ready ...` */
     const char *flash_file, *eeprom_file, *fuses_file, *log_file, *variant;
     bool app, fresh, paced;
     struct line_faults line_faults;

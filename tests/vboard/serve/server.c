@@ -304,7 +304,7 @@ int serve(const struct options *options)
         goto out;
     status = 1;
     if (pty_attach(&server->pty)) {
-        printf("ready %s\n", options->link);
+        printf("ready %s%s\n", options->ready, options->link);
         fflush(stdout);
         run(server);
         status = 0;

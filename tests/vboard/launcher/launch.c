@@ -1,0 +1,189 @@
+/* The command line of vboard: see launch.h. */
+#include "launch.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "usage: vboard list\n"
+    "       vboard BOARD [-m METHOD] [--app] [--fresh] [--serve pty:LINK] [OPTIONS]\n"
+    "\n"
+    "A virtual board: prints `ready` and what to give to mflash's --device or --probe, and serves\n"
+    "until SIGTERM. SIGHUP is the reset button, SIGUSR1 a power cycle.\n"
+    "\n"
+    "  -m, --method NAME    start in the loader of this method (default: the first with a model)\n"
+    "      --app            start in the application instead\n"
+    "      --fresh          a chip as it comes from the factory, behind an ISP programmer\n"
+    "      --probe KIND     which programmer: avrisp2 (default), arduino-isp\n"
+    "      --serve pty:LINK where (default: pty:/tmp/vboard-BOARD, or in $XDG_RUNTIME_DIR)\n"
+    "      --flash FILE     load and keep the flash as a raw image\n"
+    "      --mem NAME=FILE  the same for eeprom and fuses\n"
+    "      --pace           take the time that the real part and line would take\n"
+    "      --fault SPEC     drop:N corrupt:N nak:N stall:N cut:N power:N stuck:ADDR locked "
+    "wrong-id\n"
+    "      --log FILE       every byte with time and direction\n"
+    "      --model NAME     of several models, this one (`vboard list` shows the one taken)\n"
+    "      --variant WORD   a model's own word, for example 2011 for the old Mega bootloader\n"
+    "      --boards FILE    more boards\n"
+    "  -h, --help           this text\n";
+
+static int complain(const char *what)
+{
+    fprintf(stderr, "vboard: %s\n", what);
+    return EXIT_USAGE;
+}
+
+static int pass(struct launch *launch, const char *option, const char *value)
+{
+    if (launch->passed_count + 2 > PASSED_MAX)
+        return complain("too many options");
+    launch->passed[launch->passed_count++] = option;
+    if (value)
+        launch->passed[launch->passed_count++] = value;
+    return 0;
+}
+
+enum {
+    OPT_SERVE = 256,
+    OPT_FLASH,
+    OPT_MEM,
+    OPT_LOG,
+    OPT_VARIANT,
+    OPT_FAULT,
+    OPT_APP,
+    OPT_FRESH,
+    OPT_PACE,
+    OPT_NODES,
+    OPT_PROBE,
+    OPT_MODEL,
+    OPT_BOARDS,
+};
+
+static const struct option long_options[] = {
+    {"method", required_argument, NULL, 'm'},
+    {"serve", required_argument, NULL, OPT_SERVE},
+    {"flash", required_argument, NULL, OPT_FLASH},
+    {"mem", required_argument, NULL, OPT_MEM},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"variant", required_argument, NULL, OPT_VARIANT},
+    {"fault", required_argument, NULL, OPT_FAULT},
+    {"app", no_argument, NULL, OPT_APP},
+    {"fresh", no_argument, NULL, OPT_FRESH},
+    {"pace", no_argument, NULL, OPT_PACE},
+    {"nodes", required_argument, NULL, OPT_NODES},
+    {"probe", required_argument, NULL, OPT_PROBE},
+    {"model", required_argument, NULL, OPT_MODEL},
+    {"boards", required_argument, NULL, OPT_BOARDS},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static int take_serve(struct launch *launch, const char *spec)
+{
+    if (strncmp(spec, "pty:", 4) != 0 || spec[4] == '\0')
+        return complain("--serve: the boards of this build are served on ptys: --serve pty:LINK");
+    launch->serve = spec + 4;
+    return 0;
+}
+
+static int take_option(struct launch *launch, int option, const char *value)
+{
+    switch (option) {
+    case 'm':
+        launch->method = value;
+        return 0;
+    case 'h':
+        fputs(usage, stdout);
+        return -1;
+    case OPT_SERVE:
+        return take_serve(launch, value);
+    case OPT_PROBE:
+        launch->probe = value;
+        return 0;
+    case OPT_MODEL:
+        launch->model = value;
+        return 0;
+    case OPT_BOARDS:
+        launch->boards_file = value;
+        return 0;
+    case OPT_NODES:
+        return complain("--nodes: only a CAN bus has several nodes");
+    case OPT_FLASH:
+        return pass(launch, "--flash", value);
+    case OPT_MEM:
+        return pass(launch, "--mem", value);
+    case OPT_LOG:
+        return pass(launch, "--log", value);
+    case OPT_VARIANT:
+        return pass(launch, "--variant", value);
+    case OPT_FAULT:
+        return pass(launch, "--fault", value);
+    case OPT_APP:
+        return pass(launch, "--app", NULL);
+    case OPT_PACE:
+        return pass(launch, "--pace", NULL);
+    case OPT_FRESH:
+        launch->fresh = true;
+        return pass(launch, "--fresh", NULL);
+    default:
+        return EXIT_USAGE; /* getopt has said what is wrong */
+    }
+}
+
+int launch_parse(struct launch *launch, int argc, char **argv)
+{
+    int option, status;
+
+    *launch = (struct launch){0};
+    while ((option = getopt_long(argc, argv, "m:h", long_options, NULL)) != -1)
+        if ((status = take_option(launch, option, optarg)) != 0)
+            return status;
+    if (optind + 1 != argc)
+        return complain(optind == argc ? "which board? `vboard list` shows them"
+                                       : "one board at a time");
+    launch->list = strcmp(argv[optind], "list") == 0;
+    launch->board = argv[optind];
+    return 0;
+}
+
+/* What mflash's --probe wants before the port, for a programmer; nothing for a board. */
+static const char *ready_prefix(const struct model *model)
+{
+    if (!model->fresh)
+        return "";
+    return strcmp(model->name, "arduino-isp") == 0 ? "arduino-isp:" : "avrisp2:";
+}
+
+static void default_link(char *link, size_t size, const struct board *board)
+{
+    const char *folder = getenv("XDG_RUNTIME_DIR");
+
+    snprintf(link, size, "%s/vboard-%s", folder && *folder ? folder : "/tmp", board->name);
+}
+
+int launch_exec(const struct launch *launch, const char *executable, const struct board *board,
+                const struct model *model, struct error *err)
+{
+    const char *argv[PASSED_MAX + 16];
+    char link[4096], serve[4200];
+    size_t count = 0;
+
+    default_link(link, sizeof link, board);
+    snprintf(serve, sizeof serve, "pty:%s", launch->serve ? launch->serve : link);
+    const char *const fixed[] = {executable, "--model",         model->name,
+                                 "--chip",   board->chip->name, "--serve",
+                                 serve,      "--ready",         ready_prefix(model)};
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        argv[count++] = fixed[i];
+    for (size_t i = 0; i < launch->passed_count; i++)
+        argv[count++] = launch->passed[i];
+    argv[count] = NULL;
+    execv(executable, (char *const *)argv);
+    return error_set(err, ERR_FAILED, "starting %s: %s", executable, strerror(errno));
+}

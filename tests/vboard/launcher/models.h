@@ -1,0 +1,38 @@
+/*
+ * What the board executables can be. The launcher links no simulator (their licences differ from
+ * its own), so it asks each executable for its table: `vboard-avr list`.
+ */
+#ifndef VBOARD_MODELS_H
+#define VBOARD_MODELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "board/board.h"
+
+enum { MODELS_MAX = 128, MODEL_LINE_MAX = 1024 };
+
+struct model {
+    char text[MODEL_LINE_MAX]; /* the line; the strings below lie in it */
+    const char *name, *method, *chips, *proof;
+    uint32_t baud; /* 0: any */
+    bool fresh;    /* a programmer with a bare chip behind it */
+};
+
+struct models {
+    struct model list[MODELS_MAX];
+    size_t count;
+};
+
+/* Asks `executable`. ERR_FAILED with what went wrong. */
+int models_ask(struct models *models, const char *executable, struct error *err);
+
+/* The model for one bootloader of a board; NULL if there is none. The board's first baud rate
+ * before its others, then real firmware before a model of it, then (programmers, where the board
+ * names no rate) the faster one. `name`: only that one; may be NULL. */
+const struct model *models_find(const struct models *models, const struct board *board,
+                                const struct loader *loader, const char *name);
+
+#endif
