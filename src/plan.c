@@ -307,7 +307,8 @@ static int check_boot_section(const struct plan *plan, const struct plan_options
     if (!avr || !avr->bootsz_mask || !image_extent(plan->image, MEM_FLASH, &start, &end))
         return OK;
     unsigned shift = (unsigned)__builtin_ctz(avr->bootsz_mask);
-    unsigned bootsz = (recipe_fuse(plan, avr->bootsz_fuse) & avr->bootsz_mask) >> shift;
+    unsigned mask = avr->bootsz_mask;
+    unsigned bootsz = (recipe_fuse(plan, avr->bootsz_fuse) & mask) >> shift;
     uint64_t section = plan->regions[0].size - avr->boot_bytes[3 - (bootsz & 3)];
     if (start >= section)
         return OK;

@@ -161,7 +161,7 @@ int command_bootloader(struct app *app, struct error *err)
         choose(app, &app->engine.target, &recipe, path, sizeof path, err))
         return err->code;
     if (image_load(&image, path, NULL, err))
-        return err->code;
+        return recipe.remark ? error_hint(err, "wanted is %s", recipe.remark) : err->code;
     /* Raw bytes go where the recipe says, else to the flash base. */
     if (!image.placed)
         image_place(&image, app->options.has_address ? app->options.address
