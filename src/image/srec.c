@@ -2,7 +2,8 @@
  * Motorola S-records (Motorola M68000 Family, Programmer's Reference Manual, appendix C): records
  * "StLL<address><data>CC"; LL counts address, data and checksum, and all bytes from LL to CC add
  * up to 0xff. S1, S2, S3 carry data at a 16, 24, 32 bit address; S9, S8, S7 end the file and say
- * where to start (0: not said); S5 and S6 count the data records.
+ * where to start (0: not said); S5 and S6 count the data records. srec_cat leaves the end record
+ * out where it knows no start; a right count then shows as well that nothing is missing.
  */
 #include "image/records.h"
 
@@ -20,6 +21,7 @@ struct srec {
     struct pieces *pieces;
     struct image *image;
     size_t data_records;
+    bool counted; /* the last record was a count, and right */
 };
 
 struct record {
@@ -72,10 +74,11 @@ static int read_record(struct srec *srec, struct record *record, struct error *e
     return records_line_end(r, err);
 }
 
-static int check_count(const struct srec *srec, const struct record *record, struct error *err)
+static int check_count(struct srec *srec, const struct record *record, struct error *err)
 {
     size_t mask = record->kind == KIND_COUNT16 ? 0xffff : 0xffffff;
-    if (record->address == (srec->data_records & mask))
+    srec->counted = record->address == (srec->data_records & mask);
+    if (srec->counted)
         return OK;
     return input_error(srec->records.in, srec->records.line, err,
                        "%" PRIu32 " data records are announced, but %zu are there", record->address,
@@ -91,6 +94,7 @@ static int add_data(struct srec *srec, const struct record *record, struct error
                            "the record runs past the last address that S%u can state",
                            record->kind);
     srec->data_records++;
+    srec->counted = false;
     return pieces_add(srec->pieces, record->address, record->data, record->length, r->line, err);
 }
 
@@ -121,6 +125,8 @@ static int scan(const struct input *in, struct pieces *pieces, struct image *ima
         if (rc != OK || record.kind >= KIND_END32)
             return rc;
     }
+    if (srec.counted)
+        return OK;
     return input_error(in, srec.records.line, err,
                        "the file ends without an S7, S8 or S9 record: it is cut off");
 }

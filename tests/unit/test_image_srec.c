@@ -69,6 +69,16 @@ static void the_end_record_is_required_and_final(void **state)
     refused_text("S9030000FC\n", "file: the file holds no data");
 }
 
+static void a_right_count_may_stand_for_the_end_record(void **state)
+{
+    (void)state;
+    struct image image = parsed_text("S1051000DEAD5F\nS5030001FB\n");
+    assert_int_equal(image_bytes(&image, MEM_FLASH), 2);
+    image_free(&image);
+    refused_text("S1051000DEAD5F\nS5030001FB\nS1051002DEAD5D\n",
+                 "file:4: the file ends without an S7, S8 or S9 record");
+}
+
 static void a_record_past_its_address_width_is_refused(void **state)
 {
     (void)state;
@@ -91,6 +101,7 @@ int main(void)
         cmocka_unit_test(counts_are_compared),
         cmocka_unit_test(broken_records_are_told_apart),
         cmocka_unit_test(the_end_record_is_required_and_final),
+        cmocka_unit_test(a_right_count_may_stand_for_the_end_record),
         cmocka_unit_test(a_record_past_its_address_width_is_refused),
         cmocka_unit_test(an_overlap_names_both_lines),
     };
