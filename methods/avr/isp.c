@@ -65,7 +65,12 @@ static int open_named(struct isp *isp, const char *probe, struct error *err)
         if (!is_kind(probe, programmers[n]->kind))
             continue;
         int rc = open_programmer(isp, programmers[n], true, err);
-        return rc == OK ? OK : error_context(err, "looking for an %s", programmers[n]->name);
+        if (rc == OK)
+            return OK;
+        if (rc == ERR_NO_ANSWER && !err->hint[0])
+            error_hint(err, "check the port, the programmer's power, and its rate (`--baud`)");
+        return error_context(err, "%s: looking for a programmer (%s)", isp->session->serial->name,
+                             programmers[n]->name);
     }
     return unknown_probe(probe, err);
 }
@@ -77,8 +82,8 @@ static int open_any(struct isp *isp, struct error *err)
         rc = open_programmer(isp, programmers[n], false, err);
     if (rc != ERR_NO_ANSWER)
         return rc;
-    error_set(err, ERR_NO_ANSWER, "%s: no programmer answers, neither STK500v2 nor ArduinoISP",
-              isp->session->serial->name);
+    error_context(err, "%s: no programmer answers, neither STK500v2 nor ArduinoISP",
+                  isp->session->serial->name);
     return error_hint(err, "say which one it is (--probe avrisp2:PORT or arduino-isp:PORT) and, if "
                            "it has another rate, --baud");
 }

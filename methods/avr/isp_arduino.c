@@ -121,15 +121,14 @@ static int not_the_sketch(struct isp *isp, unsigned bootloaders, struct error *e
 {
     char text[HEARD_TEXT_MAX];
     if (bootloaders == 0) {
-        error_set(err, ERR_NO_ANSWER, "%s: no ArduinoISP answers at %u baud: %s",
-                  isp->session->serial->name, (unsigned)isp->session->serial->settings.baud,
+        error_set(err, ERR_NO_ANSWER, "no ArduinoISP answers at %u baud: %s",
+                  (unsigned)isp->session->serial->settings.baud,
                   heard_describe(&wire_of(isp)->v1.heard, text));
         return error_hint(err, "check the port, and the rate of the sketch (`--baud`); "
                                "its line `#define BAUDRATE` says 19200 unless changed");
     }
-    error_set(err, ERR_PROTOCOL,
-              "%s: the Arduino's own bootloader answers, but no ArduinoISP sketch",
-              isp->session->serial->name);
+    error_set(err, ERR_NO_ANSWER,
+              "the Arduino's own bootloader answered, but no ArduinoISP sketch after it");
     return error_hint(err, "load the sketch first: Arduino IDE, File, Examples, 11.ArduinoISP; a "
                            "10 uF capacitor from RESET to GND then keeps the bootloader away");
 }
@@ -212,8 +211,7 @@ static int enter(struct isp *isp, bool *answers, struct error *err)
 static int leave(struct isp *isp, struct error *err)
 {
     static const uint8_t request[] = {STK_LEAVE_PROGMODE};
-    return stk500v1_command(&wire_of(isp)->v1, request, sizeof request, NULL, 0,
-                            milliseconds(ISP_COMMAND_MS), err);
+    return command(isp, request, sizeof request, NULL, 0, err);
 }
 
 static int instruction(struct isp *isp, const uint8_t request[4], uint8_t *answer,

@@ -216,21 +216,21 @@ static int enter(struct isp *isp, bool *answers, struct error *err)
 static int leave(struct isp *isp, struct error *err)
 {
     static const uint8_t body[] = {CMD_LEAVE_PROGMODE_ISP, 1, 1}; /* preDelay, postDelay ms */
-    return stk500v2_command(&wire_of(isp)->link, body, sizeof body, 2, 0,
+    return stk500v2_command(&wire_of(isp)->link, body, sizeof body, 2, 1,
                             milliseconds(ISP_COMMAND_MS), err);
 }
 
 static int erase(struct isp *isp, struct error *err)
 {
-    unsigned ms = isp->part->chip_erase_max_us / MILLISECOND;
+    /* The maximum, and an eighth: a programmer's milliseconds are not a data sheet's. */
+    unsigned ms = isp->part->chip_erase_max_us / MILLISECOND * 9 / 8;
     const uint8_t body[] = {
         CMD_CHIP_ERASE_ISP, (uint8_t)ms, isp->part->erase_poll, 0xac, 0x80, 0x00, 0x00};
     int rc = command(isp, body, sizeof body, 2, ISP_LONG_MS, err);
     if (rc == ERR_PROTOCOL && wire_of(isp)->link.reply_length >= 2 &&
         wire_of(isp)->link.reply[1] == STATUS_RDY_BSY_TOUT)
         return error_set(err, ERR_NO_ANSWER,
-                         "the chip is still busy after the %u ms that Chip Erase takes at most",
-                         ms);
+                         "the chip is still busy after %u ms, longer than Chip Erase takes", ms);
     return rc;
 }
 

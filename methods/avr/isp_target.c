@@ -230,10 +230,22 @@ int isp_target_erase(struct isp *isp, struct error *err)
 
 /* ---- Fuses and lock bits ---- */
 
+/* Read until two answers agree: not every programmer's line has a checksum, and nothing is to be
+ * written, or left out, for a byte that was damaged on its way. */
 int isp_read_fuse(struct isp *isp, const struct avr_fuse *fuse, uint8_t *value, struct error *err)
 {
-    int rc = instruction(isp, fuse->read[0], fuse->read[1], 0x00, 0x00, value, err);
-    return rc == OK ? OK : error_context(err, "reading %s", fuse->name);
+    enum { TIMES = 6 };
+    uint8_t before = 0;
+    for (unsigned i = 0; i < TIMES; i++) {
+        int rc = instruction(isp, fuse->read[0], fuse->read[1], 0x00, 0x00, value, err);
+        if (rc != OK)
+            return error_context(err, "reading %s", fuse->name);
+        if (i > 0 && *value == before)
+            return OK;
+        before = *value;
+    }
+    return error_set(err, ERR_PROTOCOL, "reading %s: the chip answers differently each time",
+                     fuse->name);
 }
 
 int isp_check_lock(const struct isp *isp, bool reading, struct error *err)
@@ -258,14 +270,11 @@ static int check_may_change(const struct isp *isp, const struct avr_fuse *fuse, 
     return error_hint(err, "`mflash unlock` sets them all to 1; this erases the whole chip");
 }
 
-/* Again if it differs: a damaged byte of an answer is no failure of the fuse. */
 static int read_back(struct isp *isp, const struct avr_fuse *fuse, uint8_t value, uint8_t mask,
                      struct error *err)
 {
     uint8_t found = 0;
     int rc = isp_read_fuse(isp, fuse, &found, err);
-    if (rc == OK && (found ^ value) & mask)
-        rc = isp_read_fuse(isp, fuse, &found, err);
     if (rc != OK || !((found ^ value) & mask))
         return rc;
     return error_set(err, ERR_VERIFY, "wrote %02x, the chip has %02x", value, found);
