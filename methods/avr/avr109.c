@@ -16,6 +16,7 @@ enum {
     QUESTIONS = 3, /* of the name */
     LATE_US = 50 * MILLISECOND,
     ERASE_US = 10 * SECOND,
+    LEAVE_US = SECOND, /* the loader leaves the bus after 500 ms */
     READ_MAX = 0x8000, /* lengths have 16 bits */
 };
 
@@ -253,8 +254,8 @@ static int avr109_run(struct session *session, struct error *err)
     struct avr109 *s = session->state;
     int rc = serial_write(s->serial, (const uint8_t[]){'E'}, 1, err);
     if (rc == OK)
-        rc = avr109_expect_cr(s, AVR109_QUESTION_US, err);
-    if (rc == OK)
+        rc = avr109_expect_cr(s, LEAVE_US, err);
+    if (rc == OK || rc == ERR_GONE) /* off the bus: it has started */
         return OK;
     error_context(err, "starting the application");
     return error_hint(err, "the bootloader starts it by itself after 8 seconds");

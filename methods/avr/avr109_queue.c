@@ -9,6 +9,7 @@
 enum {
     CR = 0x0d,
     REPLY_US = 2 * SECOND,             /* beyond programming times; a page takes 9 ms */
+    SETTLE_US = 50 * MILLISECOND,      /* of silence after a failure; a page takes 9 ms */
     EEPROM_BYTE_US = 20 * MILLISECOND, /* twice the longest data sheet value */
     SLICE = 256,                       /* progress within a read */
 };
@@ -135,6 +136,8 @@ int avr109_finish(struct session *session, const char *doing, int rc, struct err
         rc = shorten_queue(session, 0, err);
     else if (rc == ERR_INTERRUPTED)
         (void)shorten_queue(session, 0, NULL);
+    if (rc == ERR_PROTOCOL) /* the loader is to end with a whole command, ready for the next run */
+        (void)serial_drain(s->serial, SETTLE_US, REPLY_US, NULL);
     s->address = UINT64_MAX;
     s->queued = 0;
     if (rc == OK || rc == ERR_INTERRUPTED)

@@ -18,7 +18,7 @@ enum {
     LISTENS_US = SECOND,           /* 0.75..0.79 s after its start; slow reset circuits add */
     REQUEST_US = 30 * MILLISECOND, /* between two SIGN_ON */
     LATE_US = 20 * MILLISECOND,
-    M0_ERASE_US = 15 * SECOND, /* 960 rows of up to 6 ms, twice over */
+    M0_ERASE_US = 10 * SECOND, /* 960 rows of up to 6 ms take 5.8 s */
     PARAM_SW_MAJOR = 0x91,
     PARAM_SW_MINOR = 0x92,
     MEGA_MINOR = 0x0a,
@@ -311,7 +311,7 @@ static int stk500v2_run(struct session *session, struct error *err)
     struct stk500v2_loader *loader = session->state;
     /* Once: a second one would go to the application. */
     int rc = stk500v2_command(&loader->link, body, sizeof body, 2, 0, STK500V2_REPLY_US, err);
-    if (rc == OK)
+    if (rc == OK || (rc == ERR_GONE && loader->m0)) /* off the bus: it has started */
         return OK;
     error_context(err, "starting the application");
     return error_hint(err, "press RESET: without a host the bootloader starts it by itself");

@@ -207,6 +207,8 @@ static void assert_fits(const struct rig *rig, const struct fault *fault, int rc
 {
     bool gone = fault->line.cut || fault->line.power;
     bool fits = rc == OK || (gone ? rc == ERR_GONE : rc == ERR_NO_ANSWER || rc == ERR_PROTOCOL);
+    /* A loader on USB that hears nothing leaves the bus for its application. */
+    fits |= fault->line.stall && rig->model->baud == 0 && rc == ERR_GONE;
     /* Without checksums a changed byte of what is read looks like a wrong byte in the chip. */
     fits |= fault->line.corrupt && (rc == ERR_VERIFY || rc == ERR_REFUSED);
     if (!fits)
@@ -230,6 +232,7 @@ static void run_with_fault(struct rig *rig, const struct fault *fault, uint64_t 
     if (rc != OK || !rig_holds_image(rig))
         fail_msg("%s:%u: the next run does not repair it: %s", fault->kind, fault->n,
                  rig->err.message);
+    virtual_reset(rig->device, VRESET_PIN); /* from the application back into the loader */
 }
 
 size_t rig_every_fault(struct rig *rig, uint64_t limit)
