@@ -62,7 +62,7 @@ start() {
     "$vboard" "$@" --serve "pty:$link" >"$link.ready" 2>"$link.err" &
     board=$!
     boards+=("$board")
-    while ! grep -q '^ready' "$link.ready"; do
+    while ! grep -qs "^ready" "$link.ready"; do
         n=$((n + 1))
         if [ $n -gt 200 ] || ! kill -0 "$board" 2>/dev/null; then
             echo "the virtual board does not start: $*"
