@@ -118,12 +118,12 @@ static void reset(struct vserial *dev, enum vreset cause)
 {
     struct arduino_isp *isp = arduino_of(dev);
 
-    isp_restart(&isp->port, dev->line);
     isp->awake_at = dev->line->now + OSCILLATOR_START;
     if (cause == VRESET_POWER) { /* the target hangs on the Arduino's supply */
         avr_target_power_on(&isp->port.target);
         isp->messages = 0;
     }
+    isp_restart(&isp->port, dev->line);
     if (cause == VRESET_PIN)
         start_loader(isp, isp->awake_at);
     else

@@ -107,11 +107,11 @@ static void reset(struct vserial *dev, enum vreset cause)
 {
     struct isp_programmer *programmer = programmer_of(dev);
 
-    isp_restart(&programmer->port, dev->line);
     if (cause == VRESET_POWER) { /* the target hangs on the programmer's supply */
         avr_target_power_on(&programmer->port.target);
         programmer->messages = 0;
     }
+    isp_restart(&programmer->port, dev->line);
     programmer->state = AT_START;
     isp_commands_reset(programmer);
 }
