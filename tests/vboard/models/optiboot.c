@@ -7,66 +7,23 @@
  * watchdog and the application starts), and the memory type is ignored before version 6, so that
  * an EEPROM write lands in flash.
  */
+#include "optiboot.h"
+
 #include <string.h>
 
 #include "board/chip.h"
-#include "boot.h"
-#include "flash.h"
-#include "stk500v1.h"
 
 enum {
-    LED_FLASHES = 375 * MILLISECOND, /* three of them; nobody listens meanwhile */
-    /* Watchdog of 1 s, 16 ms: as a simulated 16 MHz part runs them. */
-    WATCHDOG_IDLE = 1020 * MILLISECOND,
-    WATCHDOG_LEAVE = 16 * MILLISECOND,
-    UART_115200 = 117647, /* 16 MHz, U2X, UBRR 16 */
+    LED_FLASHES = 375 * MILLISECOND,   /* three of them; nobody listens meanwhile */
+    WATCHDOG_LEAVE = 16 * MILLISECOND, /* the shortest one */
+    UART_115200 = 117647,              /* 16 MHz, U2X, UBRR 16 */
 };
 
-enum state { STARTING, FLASHING_LEDS, LISTENING, ERASING, WRITING, DEAD, APPLICATION };
-
-struct version {
-    const char *name;
-    uint8_t major, minor;
-};
-
-static const struct version versions[] = {{"4.4", 4, 4}, {"5.0", 5, 0}, {"8.3", 8, 3}};
-
-struct optiboot {
-    struct boot boot;
-    struct version version;
-    enum state state;
-    uint64_t until;      /* when STARTING, FLASHING_LEDS, ERASING or WRITING is over */
-    uint64_t watchdog;   /* when it bites; UINT64_MAX = off */
-    uint64_t period;     /* of the watchdog */
-    uint64_t flagged;    /* up to here the watchdog's reset flag meets one of the reset pin */
-    uint64_t erase_over; /* of a page erase that runs beside the reception */
-
-    bool in_command;
-    uint8_t command, parameter[V1_PARAMETERS_MAX];
-    size_t got, data_got;
-    uint8_t buffer[V1_BUFFER];
-    uint16_t address; /* bytes; the bits above are in rampz */
-    uint8_t rampz;
-};
+static const struct optiboot_version versions[] = {{"4.4", 4, 4}, {"5.0", 5, 0}, {"8.3", 8, 3}};
 
 static struct optiboot *optiboot_of(struct vserial *dev)
 {
     return (struct optiboot *)dev;
-}
-
-static bool is_modern(const struct optiboot *o) /* 16-bit lengths, erase after the data */
-{
-    return o->version.major >= 6;
-}
-
-static uint32_t full_address(const struct optiboot *o)
-{
-    return (uint32_t)o->rampz << 16 | o->address;
-}
-
-static bool has_rampz(const struct optiboot *o)
-{
-    return o->boot.flash.size > 0x10000;
 }
 
 /* ---- life ---- */
@@ -96,7 +53,7 @@ static void optiboot_reset(struct vserial *dev, enum vreset cause)
     struct optiboot *o = optiboot_of(dev);
     bool application = cause != VRESET_PIN || pulse_is_lost(o);
     o->in_command = false;
-    o->period = WATCHDOG_IDLE;
+    o->period = OPTIBOOT_WATCHDOG;
     o->flagged = 0;
     o->rampz = 0;
     start_application(o);
@@ -106,148 +63,10 @@ static void optiboot_reset(struct vserial *dev, enum vreset cause)
     o->until = boot_now(&o->boot) + BOOT_START_UP;
 }
 
-static void die(struct optiboot *o, uint64_t watchdog)
+void optiboot_die(struct optiboot *o, uint64_t watchdog)
 {
     o->state = DEAD;
     o->watchdog = boot_now(&o->boot) + watchdog;
-}
-
-/* ---- commands ---- */
-
-static size_t page_length(const struct optiboot *o)
-{
-    size_t low = o->parameter[1] ? o->parameter[1] : 256;
-    if (!is_modern(o) || o->boot.page < 256)
-        return low;
-    size_t length = (size_t)o->parameter[0] << 8 | o->parameter[1];
-    return length ? length : 0x10000;
-}
-
-static bool wants_eeprom(const struct optiboot *o)
-{
-    return o->parameter[2] == 'E';
-}
-
-/* Before version 6 a page that can be read while it is written is erased while its data arrives. */
-static void erase_early(struct optiboot *o)
-{
-    if (is_modern(o) || full_address(o) >= o->boot.nrww)
-        return;
-    boot_erase_page(&o->boot, full_address(o));
-    o->erase_over = boot_after(&o->boot, BOOT_PAGE_ERASE);
-}
-
-static void data_complete(struct optiboot *o)
-{
-    if (is_modern(o) || full_address(o) < o->boot.nrww)
-        return;
-    boot_erase_page(&o->boot, full_address(o));
-    o->state = ERASING;
-    o->until = boot_after(&o->boot, BOOT_PAGE_ERASE);
-}
-
-static void begin_write(struct optiboot *o)
-{
-    if (is_modern(o)) {
-        if (wants_eeprom(o)) {
-            die(o, WATCHDOG_IDLE);
-            return;
-        }
-        boot_erase_page(&o->boot, full_address(o));
-        o->erase_over = boot_after(&o->boot, BOOT_PAGE_ERASE);
-    }
-    uint64_t start = boot_now(&o->boot);
-    if (o->erase_over > start)
-        start = o->erase_over;
-    o->state = WRITING;
-    o->until = start + (boot_after(&o->boot, BOOT_PAGE_WRITE) - boot_now(&o->boot));
-}
-
-static void send_end(struct optiboot *o)
-{
-    boot_send_byte(&o->boot, boot_nak(&o->boot) ? V1_FAILED : V1_OK);
-}
-
-/* The whole page is written from the buffer, whatever of it is fresh; the low address bits turn it
- * round inside the page. */
-static void finish_write(struct optiboot *o)
-{
-    uint8_t page[BOOT_PAGE_MAX];
-    for (uint32_t i = 0; i < o->boot.page; i++)
-        page[(o->address + i) % o->boot.page] = o->buffer[i];
-    boot_write_page(&o->boot, full_address(o), page);
-    o->state = LISTENING;
-    send_end(o);
-}
-
-static void send_page(struct optiboot *o)
-{
-    for (size_t left = page_length(o); left; left--) {
-        boot_send_byte(&o->boot, vmemory_byte(&o->boot.flash, full_address(o)));
-        /* LPM counts Z up; on large parts the carry goes into RAMPZ. */
-        if (++o->address == 0 && has_rampz(o))
-            o->rampz++;
-    }
-}
-
-static void load_address(struct optiboot *o)
-{
-    uint8_t top = o->parameter[1] >> 7;
-    o->address = (uint16_t)((o->parameter[0] | o->parameter[1] << 8) << 1);
-    if (has_rampz(o))
-        o->rampz = o->version.major >= 8 ? (uint8_t)((o->rampz & 0xfe) | top) : top;
-}
-
-static void universal(struct optiboot *o)
-{
-    if (o->parameter[0] == 0x4d && o->version.major >= 8 && has_rampz(o))
-        o->rampz = (uint8_t)((o->rampz & 1) | o->parameter[2] << 1);
-    boot_send_byte(&o->boot, 0);
-}
-
-static uint8_t parameter_value(const struct optiboot *o)
-{
-    switch (o->parameter[0]) {
-    case 0x81:
-        return o->version.major;
-    case 0x82:
-        return o->version.minor;
-    default:
-        return 3;
-    }
-}
-
-/* The closing 20 was there. */
-static void execute(struct optiboot *o)
-{
-    boot_send_byte(&o->boot, V1_INSYNC);
-    switch (o->command) {
-    case V1_GET_PARAMETER:
-        boot_send_byte(&o->boot, parameter_value(o));
-        break;
-    case V1_LOAD_ADDRESS:
-        load_address(o);
-        break;
-    case V1_UNIVERSAL:
-        universal(o);
-        break;
-    case V1_PROG_PAGE:
-        begin_write(o);
-        return; /* 10 comes when the page is written */
-    case V1_READ_PAGE:
-        if (is_modern(o) && wants_eeprom(o)) {
-            die(o, WATCHDOG_IDLE);
-            return;
-        }
-        send_page(o);
-        break;
-    case V1_READ_SIGN:
-        boot_send(&o->boot, o->boot.signature, 3);
-        break;
-    default:
-        break;
-    }
-    send_end(o);
 }
 
 /* ---- reception ---- */
@@ -267,19 +86,19 @@ static void take_parameter(struct optiboot *o, uint8_t byte)
 {
     o->parameter[o->got++] = byte;
     if (o->command == V1_PROG_PAGE && o->got == v1_parameters(o->command))
-        erase_early(o);
+        optiboot_page_begins(o);
 }
 
 /* Beyond the buffer lies the rest of the RAM: an overlong page ends the program. */
 static void take_data(struct optiboot *o, uint8_t byte)
 {
     if (o->data_got == V1_BUFFER) {
-        die(o, WATCHDOG_IDLE);
+        optiboot_die(o, OPTIBOOT_WATCHDOG);
         return;
     }
     o->buffer[o->data_got++] = byte;
-    if (o->data_got == page_length(o))
-        data_complete(o);
+    if (o->data_got == optiboot_length(o))
+        optiboot_page_arrived(o);
 }
 
 static void optiboot_receive(struct vserial *dev, uint8_t byte)
@@ -293,14 +112,14 @@ static void optiboot_receive(struct vserial *dev, uint8_t byte)
         begin_command(o, byte);
     } else if (o->got < v1_parameters(o->command)) {
         take_parameter(o, byte);
-    } else if (o->command == V1_PROG_PAGE && o->data_got < page_length(o)) {
+    } else if (o->command == V1_PROG_PAGE && o->data_got < optiboot_length(o)) {
         take_data(o, byte);
     } else {
         o->in_command = false;
         if (byte == V1_EOP)
-            execute(o);
+            optiboot_execute(o);
         else
-            die(o, WATCHDOG_LEAVE);
+            optiboot_die(o, WATCHDOG_LEAVE);
     }
     if (o->boot.broken)
         start_application(o);
@@ -342,7 +161,7 @@ static void state_over(struct optiboot *o)
         o->state = LISTENING;
         break;
     default:
-        finish_write(o);
+        optiboot_written(o);
         break;
     }
 }
@@ -366,7 +185,7 @@ static const struct vserial_ops optiboot_ops = {
     .destroy = boot_destroy,
 };
 
-static struct version pick_version(const struct vconfig *config)
+static struct optiboot_version pick_version(const struct vconfig *config)
 {
     for (size_t i = 0; config->variant && i < sizeof versions / sizeof versions[0]; i++)
         if (!strcmp(config->variant, versions[i].name))
