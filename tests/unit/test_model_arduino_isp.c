@@ -205,7 +205,7 @@ static void spi_without_enter_hangs_the_sketch(void **state)
 {
     (void)state;
     start_arduino("atmega328p");
-    wire_send("56 30 00 00 00 20");
+    wire_exchange("74 00 08 46 20", "14");
     wire_expect_silence();
     wire_send("30 20");
     wire_expect_silence();

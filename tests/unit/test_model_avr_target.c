@@ -411,6 +411,7 @@ static void atmega32_writes_eeprom_by_bytes_only(void **state)
     instruction(0xc0, 0x01, 0x02, 0x5a);
     bench.now += 9 * MILLISECOND - 1;
     assert_int_equal(instruction(0xa0, 0x01, 0x02, 0), 0xff);
+    assert_int_equal(bench.target.violations, 1); /* value polling is none */
     bench.now += 1;
     assert_int_equal(instruction(0xa0, 0x01, 0x02, 0), 0x5a);
 }

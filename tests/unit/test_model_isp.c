@@ -265,6 +265,26 @@ static void an_avrisp_clocks_at_half_the_rate(void **state)
     command(ENTER, "10 00");
 }
 
+static void enter_compares_the_byte_that_it_was_told_to(void **state)
+{
+    (void)state;
+    start("atmega2560");
+    command("10 C8 64 19 04 00 69 03 AC 53 00 00", "10 C0"); /* as for an AT89 */
+    command("10 C8 64 19 04 00 53 04 AC 53 00 00", "10 C0");
+    command("10 C8 64 19 04 00 00 04 AC 53 00 00", "10 00");
+}
+
+static void the_extended_address_is_sent_again_after_enter(void **state)
+{
+    (void)state;
+    start_programming("atmega2560");
+    wire.flash[0x3e002] = 0x5a;
+    command("06 80 01 F0 00", "06 00");
+    command("14 00 02 20", "14 00 FF FF 00");
+    command(ENTER, "10 00");
+    command("14 00 02 20", "14 00 5A FF 00");
+}
+
 /* READ of 64 bytes: 256 bytes by SPI, 10 and 73 by wire. */
 static void spi_takes_the_time_that_sck_says(void **state)
 {
@@ -455,6 +475,8 @@ int main(void)
         TEST(programming_needs_enter),
         TEST(sck_faster_than_the_fresh_chip_is_refused_and_slower_cures_it),
         TEST(an_avrisp_clocks_at_half_the_rate),
+        TEST(enter_compares_the_byte_that_it_was_told_to),
+        TEST(the_extended_address_is_sent_again_after_enter),
         TEST(spi_takes_the_time_that_sck_says),
         TEST(enter_without_its_waits_is_too_early),
         TEST(enter_that_cannot_end_in_time_times_out),

@@ -97,7 +97,6 @@ void isp_commands_reset(struct isp_programmer *programmer)
         *value_of(programmer, parameters[i].id) = parameters[i].initial;
     set_sck(programmer);
     programmer->programming = false;
-    programmer->bank = UINT32_MAX;
 }
 
 void isp_answer(struct isp_programmer *programmer, uint8_t status)
