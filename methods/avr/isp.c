@@ -230,11 +230,11 @@ static int isp_read(struct session *session, enum memory memory, uint64_t addres
     for (size_t done = 0, taken = 0; rc == OK && done < length; done += taken) {
         if (session_stopped(session))
             return session_interrupted(err);
-        rc = read_block(isp_of(session), memory, address + done, bytes + done, length - done,
-                        &taken, err);
+        uint64_t at = address + done;
+        rc = read_block(isp_of(session), memory, at, bytes + done, length - done, &taken, err);
         if (rc != OK)
             return error_context(err, "reading %s at 0x%05llx", region->name,
-                                 (unsigned long long)(address + done));
+                                 (unsigned long long)at);
         session_advance(session, taken);
     }
     return rc;
