@@ -45,7 +45,7 @@ int check_refused(const struct plan_options *options, enum check check, struct e
         size_t used = strlen(err->hint);
         (void)snprintf(err->hint + used, sizeof err->hint - used,
                        "%s`--force %s` overrides this check", used ? "; " : "", names[check]);
-        return err->code;
+        return error_status(err);
     }
     char text[ERROR_MESSAGE_MAX + 32];
     (void)snprintf(text, sizeof text, "%s (forced: %s)", err->message, names[check]);

@@ -16,7 +16,7 @@ static int add_pages(struct diff *diff, const struct segment *segment, const uin
         if (all || memcmp(segment->data + at, found + at, length) != 0) {
             if (image_add(&diff->different, segment->memory, segment->address + at,
                           segment->data + at, length, err))
-                return err->code;
+                return error_status(err);
         } else {
             diff->skipped += length;
         }
@@ -79,7 +79,7 @@ static int select_pages(const struct plan *plan, struct diff *diff, uint8_t *con
             diff->skipped += segment->length - head.length;
         }
         if (add_pages(diff, &head, found[i], region->page, all, err))
-            return err->code;
+            return error_status(err);
     }
     return OK;
 }

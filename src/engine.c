@@ -109,9 +109,9 @@ int engine_connect(struct engine *engine, struct error *err)
     engine->begun = engine->begun ? engine->begun : begun;
     begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
     if (enter_loader(engine, err))
-        return err->code;
+        return error_status(err);
     if (!engine->session.serial && open_link(engine, err))
-        return err->code;
+        return error_status(err);
     if (engine->target.method->connect(&engine->session, err)) {
         if (!err->hint[0] && engine->target.loader->ask)
             error_hint(err, "%s", engine->target.loader->ask);
@@ -291,7 +291,7 @@ int engine_read(struct engine *engine, const struct region *region, uint64_t sta
                 size_t length, struct error *err)
 {
     if (engine_connect(engine, err))
-        return err->code;
+        return error_status(err);
     struct session *session = &engine->session;
     uint64_t begun = clock_now(session->clock);
     begin_phase(engine, STEP_READ, region->memory, length);

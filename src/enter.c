@@ -104,7 +104,7 @@ int enter_loader(struct engine *engine, struct error *err)
         !port_present(target, before, sizeof before))
         return OK;
     if (serial_touch_1200(target->device, engine->trace, err))
-        return err->code;
+        return error_status(err);
     /* A bootloader ignores the touch: silence here means that the board was in it already, or that
      * its application cannot be asked. The method's first question tells which. */
     uint64_t patience = target->known ? LEAVE_US : UNKNOWN_LEAVE_US;

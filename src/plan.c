@@ -76,7 +76,8 @@ static int check_memories(const struct method *method, const struct image *image
         if (!bytes || writes_memory(method, memory))
             continue;
         if (memory == MEM_EEPROM)
-            warn(options, "the image's %zu bytes of EEPROM are left out: not possible over %s, because %s",
+            warn(options,
+                 "the image's %zu bytes of EEPROM are left out: not possible over %s, because %s",
                  bytes, method->name, reason);
         else
             warn(options, "the image's %s values are left out: set them with `mflash fuses`",
@@ -84,9 +85,9 @@ static int check_memories(const struct method *method, const struct image *image
     }
     if (any)
         return OK;
-    return error_set(err, ERR_NOT_POSSIBLE, "writing this image is not possible over %s, because %s%s",
-                     method->name, reason ? "" : "it has neither flash nor EEPROM bytes",
-                     reason ? reason : "");
+    return error_set(err, ERR_NOT_POSSIBLE,
+                     "writing this image is not possible over %s, because %s%s", method->name,
+                     reason ? "" : "it has neither flash nor EEPROM bytes", reason ? reason : "");
 }
 
 int plan_check_image(const struct board *board, const struct loader *loader,
@@ -104,11 +105,11 @@ int plan_check_image(const struct board *board, const struct loader *loader,
     uint64_t start;
     if (!image->placed) {
         if (check_raw_start(&in, &start, err))
-            return err->code;
+            return error_status(err);
         image_place(image, start);
     }
     if (check_memories(method, image, options, err))
-        return err->code;
+        return error_status(err);
     return checks_run(&in, err);
 }
 
@@ -144,8 +145,8 @@ static int touched_sectors(struct step *step, const struct image *image,
 
 static int refuse_operation(const struct method *method, enum operation op, struct error *err)
 {
-    return error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, because %s", operation_name(op),
-                     method->name, method_refusal(method, op));
+    return error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, because %s",
+                     operation_name(op), method->name, method_refusal(method, op));
 }
 
 static int add_erase(struct plan *plan, const struct plan_options *options, struct error *err)
@@ -200,10 +201,10 @@ static int add_flash_steps(struct plan *plan, const struct plan_options *options
     if (!add_step(plan, STEP_ENTER, MEM_FLASH))
         return error_memory(err);
     if (add_erase(plan, options, err) || add_for_memories(plan, STEP_WRITE, err))
-        return err->code;
+        return error_status(err);
     plan->unverifiable = !options->no_verify && method_refusal(plan->method, OP_VERIFY);
     if (!options->no_verify && !plan->unverifiable && add_for_memories(plan, STEP_VERIFY, err))
-        return err->code;
+        return error_status(err);
     if (!options->no_run && !method_refusal(plan->method, OP_RUN) &&
         !add_step(plan, STEP_RUN, MEM_FLASH))
         return error_memory(err);
@@ -218,7 +219,7 @@ int plan_flash(struct plan *plan, const struct board *board, const struct loader
     if (method_refusal(method, OP_WRITE))
         return refuse_operation(method, OP_WRITE, err);
     if (plan_check_image(board, loader, method, image, options, err))
-        return err->code;
+        return error_status(err);
     int status = add_flash_steps(plan, options, err);
     if (status)
         plan_free(plan);
@@ -327,7 +328,7 @@ static int check_recipe(const struct plan *plan, const struct plan_options *opti
         const struct step *step = &plan->steps[i];
         if (step->kind == STEP_FUSE &&
             plan_check_fuse(plan->method, plan->chip, step->fuse, step->value, options, err))
-            return err->code;
+            return error_status(err);
     }
     return check_boot_section(plan, options, err);
 }
@@ -341,7 +342,7 @@ int plan_recipe(struct plan *plan, const struct board *board, const struct loade
     if (method_refusal(method, OP_BOOTLOADER))
         return refuse_operation(method, OP_BOOTLOADER, err);
     if (plan_check_image(board, loader, method, image, options, err))
-        return err->code;
+        return error_status(err);
     int status = add_step(plan, STEP_ENTER, MEM_FLASH) ? OK : error_memory(err);
     size_t length;
     const char *word;

@@ -276,7 +276,7 @@ int target_select(struct target *target, const struct target_request *request, s
                                "tcp:HOST:PORT");
     }
     if (make_shortlist(&list, request, form, err))
-        return err->code;
+        return error_status(err);
     take_loader(target, list.loaders[0]);
     if (request->offline)
         return OK;
@@ -285,7 +285,7 @@ int target_select(struct target *target, const struct target_request *request, s
     struct serial_port *ports = NULL;
     size_t count = 0;
     if (serial_ports(&ports, &count, request->sysfs, err))
-        return err->code;
+        return error_status(err);
     int status = take_device(target, request, form, &list, ports, count, err);
     free(ports);
     return status;

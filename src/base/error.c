@@ -10,7 +10,7 @@ static void put(char *out, size_t size, const char *format, va_list args)
     (void)vsnprintf(out, size, format, args);
 }
 
-int error_set(struct error *err, enum error_code code, const char *format, ...)
+int(error_set)(struct error *err, enum error_code code, const char *format, ...)
 {
     if (!err)
         return code;
@@ -23,7 +23,7 @@ int error_set(struct error *err, enum error_code code, const char *format, ...)
     return code;
 }
 
-int error_context(struct error *err, const char *format, ...)
+int(error_context)(struct error *err, const char *format, ...)
 {
     if (!err)
         return ERR_FAILED;
@@ -40,7 +40,7 @@ int error_context(struct error *err, const char *format, ...)
     return err->code;
 }
 
-int error_hint(struct error *err, const char *format, ...)
+int(error_hint)(struct error *err, const char *format, ...)
 {
     if (!err)
         return ERR_FAILED;
@@ -51,12 +51,12 @@ int error_hint(struct error *err, const char *format, ...)
     return err->code;
 }
 
-int error_memory(struct error *err)
+int(error_memory)(struct error *err)
 {
     return error_set(err, ERR_MEMORY, "out of memory");
 }
 
-int error_refuse(struct error *err, const char *check, const char *format, ...)
+int(error_refuse)(struct error *err, const char *check, const char *format, ...)
 {
     if (!err)
         return ERR_REFUSED;

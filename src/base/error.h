@@ -57,6 +57,24 @@ int error_refuse(struct error *err, const char *check, const char *format, ...)
 
 void error_clear(struct error *err);
 
+/* What a function that has failed returns: never 0, even if a callee failed without saying why. */
+static inline int error_status(const struct error *err)
+{
+    return err->code ? err->code : ERR_FAILED;
+}
+
+static inline int error_never_ok(int code)
+{
+    return code ? code : ERR_FAILED;
+}
+
+/* So that whoever reads the code, a static analyzer too, sees that these never return 0. */
+#define error_set(...)     error_never_ok(error_set(__VA_ARGS__))
+#define error_context(...) error_never_ok(error_context(__VA_ARGS__))
+#define error_hint(...)    error_never_ok(error_hint(__VA_ARGS__))
+#define error_refuse(...)  error_never_ok(error_refuse(__VA_ARGS__))
+#define error_memory(err)  error_never_ok(error_memory(err))
+
 /* The stable name of a code in `--json` ("verify-mismatch"), and the exit status it leads to. */
 const char *error_code_name(enum error_code code);
 int error_exit_status(enum error_code code);

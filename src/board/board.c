@@ -99,14 +99,14 @@ static int parse_loader_numbers(struct loader *loader, const struct section *own
         const char *value = loader_setting(loader, keys[i].key);
         if (value && parse_numbers(own, keys[i].key, value, keys[i].numbers, keys[i].max,
                                    keys[i].count, err))
-            return err->code;
+            return error_status(err);
         if (value && i == 0)
             loader->has_start = true;
     }
     const char *bauds = loader_setting(loader, "baud");
     uint64_t rates[8];
     if (bauds && parse_numbers(own, "baud", bauds, rates, 8, &loader->baud_count, err))
-        return err->code;
+        return error_status(err);
     for (size_t i = 0; i < loader->baud_count; i++)
         loader->bauds[i] = (uint32_t)rates[i];
     return OK;
@@ -134,7 +134,7 @@ static int make_loader(struct board_db *db, struct loader *loader, const struct 
     const char *ids = loader_setting(loader, "usb");
     if (ids && parse_ids(at, ids, loader->usb, sizeof loader->usb / sizeof loader->usb[0],
                          &loader->usb_count, err))
-        return err->code;
+        return error_status(err);
     return parse_loader_numbers(loader, at, err);
 }
 
@@ -166,7 +166,7 @@ static int make_loaders(struct board_db *db, struct board *board, const struct s
         loader->method = method;
         if (make_loader(db, loader, like ? method_section(db, like, method) : NULL,
                         method_section(db, board->name, method), err))
-            return err->code;
+            return error_status(err);
     }
     board->loaders = loaders;
     return OK;
@@ -228,9 +228,9 @@ static int make_board(struct board_db *db, struct board *board, const struct sec
     const char *ids = section_get(own, "usb");
     if (ids && parse_ids(own, ids, board->usb, sizeof board->usb / sizeof board->usb[0],
                          &board->usb_count, err))
-        return err->code;
+        return error_status(err);
     if (make_aliases(db, board, section_get(own, "alias"), err))
-        return err->code;
+        return error_status(err);
     return make_loaders(db, board, own, like, names, err);
 }
 
@@ -267,12 +267,12 @@ static int check_method_section(const struct board_db *db, const struct section 
     error_set(err, ERR_BOARDS_FILE, "%s:%u: [%s]: %s", section->file, section_line(section, NULL),
               section->name,
               board ? "the board's `methods` does not list it" : "there is no such board");
-    return err->code;
+    return error_status(err);
 }
 
 static int make_boards(struct board_db *db, struct error *err)
 {
-    const struct section **order = keep(db, db->sections.count * sizeof *order);
+    const struct section **order = keep(db, db->sections.count * sizeof(void *));
     db->boards = keep(db, db->sections.count * sizeof *db->boards);
     if (!order || !db->boards)
         return error_memory(err);
@@ -282,13 +282,13 @@ static int make_boards(struct board_db *db, struct error *err)
         if (is_board(section))
             order[boards++] = section;
         else if (check_method_section(db, section, err))
-            return err->code;
+            return error_status(err);
     }
     if (boards)
-        qsort(order, boards, sizeof *order, in_file_order);
+        qsort(order, boards, sizeof(void *), in_file_order);
     for (; db->count < boards; db->count++)
         if (make_board(db, &db->boards[db->count], order[db->count], err))
-            return err->code;
+            return error_status(err);
     return OK;
 }
 

@@ -94,14 +94,14 @@ int app_board(struct app *app, const struct image *image, const struct board **b
 {
     struct klipper_tree tree;
     if (app_boards(app, err))
-        return err->code;
+        return error_status(err);
     if (app->options.board)
         return board_find(app->db, app->options.board, board, err);
     if (app->options.chip)
         return generic_board(app, app->options.chip, board, err);
     if (app->options.klipper) {
         if (klipper_tree_read(&tree, app->options.klipper, err))
-            return err->code;
+            return error_status(err);
         return generic_board(app, tree.mcu, board, err);
     }
     if (image && image->klipper.present)
@@ -133,7 +133,7 @@ static int load_word(struct app *app, const char *word, struct image *image, str
     has_address = has_address || app->options.has_address;
     struct image one = {0};
     if (image_load(&one, path, has_address ? &address : NULL, err))
-        return err->code;
+        return error_status(err);
     int status = image_merge(image, &one, err);
     image_free(&one);
     return status;
@@ -237,7 +237,7 @@ int app_target(struct app *app, const struct board *board, const struct image *i
     };
     if (target_select(&app->engine.target, &request, err) ||
         check_link_options(app, app->engine.target.method, err))
-        return err->code;
+        return error_status(err);
     if (app->options.dry_run || strcmp(app->options.command, "check") == 0)
         return OK;
     request.offline = false;
@@ -261,25 +261,25 @@ int app_allows(const struct target *target, enum operation op, struct error *err
                               other->probe ? "the programmer with --probe KIND:PORT"
                                            : "it with --method");
     }
-    return err->code;
+    return error_status(err);
 }
 
 int app_device(struct app *app, enum operation op, struct error *err)
 {
     const struct board *board;
     if (app_board(app, NULL, &board, err))
-        return err->code;
+        return error_status(err);
     /* What the protocol cannot do is said before a device is looked for. */
     bool dry_run = app->options.dry_run;
     app->options.dry_run = true;
     int status = app_target(app, board, NULL, err);
     app->options.dry_run = dry_run;
     if (status || app_allows(&app->engine.target, op, err))
-        return err->code;
+        return error_status(err);
     if (app_target(app, board, NULL, err))
-        return err->code;
+        return error_status(err);
     if (app_allows(&app->engine.target, op, err))
-        return err->code;
+        return error_status(err);
     report_board(&app->report, &app->engine.target, app->options.board);
     return OK;
 }
@@ -287,7 +287,7 @@ int app_device(struct app *app, enum operation op, struct error *err)
 int app_connect(struct app *app, enum operation op, struct error *err)
 {
     if (app_device(app, op, err))
-        return err->code;
+        return error_status(err);
     return engine_connect(&app->engine, err);
 }
 

@@ -140,7 +140,7 @@ static int install(struct app *app, const struct recipe *recipe, struct image *i
                     &options, err)) {
         if (!err->hint[0] && recipe->remark)
             error_hint(err, "wanted is %s", recipe->remark);
-        return err->code;
+        return error_status(err);
     }
     report_image(&app->report, image);
     report_plan(&app->report, &plan, target->device, app->options.dry_run);
@@ -159,9 +159,9 @@ int command_bootloader(struct app *app, struct error *err)
     char path[PATH_MAX];
     if (app_words(app, 1, err) || app_device(app, OP_BOOTLOADER, err) ||
         choose(app, &app->engine.target, &recipe, path, sizeof path, err))
-        return err->code;
+        return error_status(err);
     if (image_load(&image, path, NULL, err))
-        return recipe.remark ? error_hint(err, "wanted is %s", recipe.remark) : err->code;
+        return recipe.remark ? error_hint(err, "wanted is %s", recipe.remark) : error_status(err);
     /* Raw bytes go where the recipe says, else to the flash base. */
     if (!image.placed)
         image_place(&image, app->options.has_address ? app->options.address

@@ -77,10 +77,10 @@ static int judge(struct app *app, struct image *image, struct error *err)
     const struct board *board;
     struct plan_options options = app_plan_options(app);
     if (app_board(app, image, &board, err) || app_target(app, board, image, err))
-        return err->code;
+        return error_status(err);
     const struct target *target = &app->engine.target;
     if (plan_check_image(board, target->loader, target->method, image, &options, err))
-        return err->code;
+        return error_status(err);
     if (app->options.json)
         report_object(&app->report,
                       json_pack("{s:s, s:b, s:s, s:s}", "event", "verdict", "ok", 1, "board",
@@ -95,7 +95,7 @@ int command_check(struct app *app, struct error *err)
     struct image image;
     const struct options *options = &app->options;
     if (app_images(app, &image, err))
-        return err->code;
+        return error_status(err);
     if (options->json)
         report_object(&app->report, image_facts(&image));
     else if (!options->quiet)

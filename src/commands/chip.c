@@ -41,7 +41,7 @@ int command_info(struct app *app, struct error *err)
     /* Looking is not touching: another chip than the board's is what `info` is there to tell. */
     app->engine.force_signature = true;
     if (app_words(app, 0, err) || app_connect(app, OP_INFO, err))
-        return err->code;
+        return error_status(err);
     int status = app->engine.target.method->info(&app->engine.session, &info, err);
     if (!status)
         show_info(app, &info);
@@ -111,14 +111,14 @@ static int set_fuses(struct app *app, const struct assignment *sets, size_t coun
     size_t known = 0;
     struct session *session = &app->engine.session;
     if (read_fuses(app, fuses, &known, err))
-        return err->code;
+        return error_status(err);
     for (size_t i = 0; i < count; i++)
         if (find_fuse(fuses, known, sets[i].name, err))
-            return err->code;
+            return error_status(err);
     for (size_t i = 0; i < count; i++) {
         app->engine.state = STATE_BOOTLOADER;
         if (app->engine.target.method->set_fuse(session, sets[i].name, sets[i].value, err))
-            return err->code;
+            return error_status(err);
     }
     return OK;
 }
@@ -131,18 +131,18 @@ int command_fuses(struct app *app, struct error *err)
     struct plan_options options = app_plan_options(app);
     for (size_t i = 0; i < words; i++)
         if (parse_assignment(app->options.words[i], &sets[i], err))
-            return err->code;
+            return error_status(err);
     if (app_device(app, words ? OP_SET_FUSES : OP_FUSES, err))
-        return err->code;
+        return error_status(err);
     for (size_t i = 0; i < words; i++)
         if (plan_check_fuse(app->engine.target.method, app->engine.target.board->chip, sets[i].name,
                             sets[i].value, &options, err))
-            return err->code;
+            return error_status(err);
     if (app->options.dry_run)
         return OK;
     if (engine_connect(&app->engine, err) || (words && set_fuses(app, sets, words, err)) ||
         read_fuses(app, fuses, &count, err))
-        return err->code;
+        return error_status(err);
     show_fuses(app, fuses, count);
     return finish(app, err);
 }
@@ -153,11 +153,11 @@ int command_unlock(struct app *app, struct error *err)
 {
     if (app_words(app, 0, err) || app_device(app, OP_UNLOCK, err) ||
         app_confirm(app, "removing the protection erases the whole chip; go on?", err))
-        return err->code;
+        return error_status(err);
     if (app->options.dry_run)
         return OK;
     if (engine_connect(&app->engine, err))
-        return err->code;
+        return error_status(err);
     app->engine.state = STATE_BOOTLOADER;
     int status = app->engine.target.method->unlock(&app->engine.session, err);
     engine_close(&app->engine);
@@ -169,7 +169,7 @@ int command_unlock(struct app *app, struct error *err)
 int command_run(struct app *app, struct error *err)
 {
     if (app_words(app, 0, err) || app_connect(app, OP_RUN, err) || finish(app, err))
-        return err->code;
+        return error_status(err);
     report_line(&app->report, "run", "the application was started");
     return OK;
 }
@@ -177,7 +177,7 @@ int command_run(struct app *app, struct error *err)
 int command_reset(struct app *app, struct error *err)
 {
     if (app_words(app, 0, err) || app_connect(app, OP_RESET, err) || finish(app, err))
-        return err->code;
+        return error_status(err);
     report_line(&app->report, "reset", "the board was reset");
     return OK;
 }
@@ -185,7 +185,7 @@ int command_reset(struct app *app, struct error *err)
 int command_enter(struct app *app, struct error *err)
 {
     if (app_words(app, 0, err) || app_connect(app, OP_ENTER, err))
-        return err->code;
+        return error_status(err);
     app->engine.state = STATE_BOOTLOADER;
     engine_close(&app->engine);
     report_line(&app->report, "enter", "the bootloader answered on %s", app->engine.target.device);

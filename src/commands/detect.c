@@ -80,7 +80,7 @@ int command_detect(struct app *app, struct error *err)
     const char *sysfs = getenv("MFLASH_SYSFS");
     if (app_words(app, 0, err) || app_boards(app, err) ||
         serial_ports(&ports, &count, sysfs ? sysfs : "/sys", err))
-        return err->code;
+        return error_status(err);
     for (size_t i = 0; i < count; i++)
         show_port(app, &ports[i]);
     free(ports);

@@ -22,7 +22,7 @@ int command_doctor(struct app *app, struct error *err)
     struct finding *findings = NULL;
     size_t count = 0;
     if (app_words(app, 0, err) || doctor(&findings, &count, NULL, NULL, err))
-        return err->code;
+        return error_status(err);
     for (size_t i = 0; i < count; i++)
         show(app, &findings[i]);
     free(findings);

@@ -10,7 +10,7 @@ static int prepare(struct app *app, struct image *image, struct plan *plan, stru
     const struct board *board;
     struct plan_options options = app_plan_options(app);
     if (app_images(app, image, err) || app_board(app, image, &board, err))
-        return err->code;
+        return error_status(err);
     /* First the loader alone, so that a check that refuses has not even looked for a device. */
     bool dry_run = app->options.dry_run;
     app->options.dry_run = true;
@@ -23,7 +23,7 @@ static int prepare(struct app *app, struct image *image, struct plan *plan, stru
         return status;
     const struct method *planned = target->method;
     if (!dry_run && app_target(app, board, image, err))
-        return err->code;
+        return error_status(err);
     if (target->method != planned) {
         /* Another of the board's bootloaders is the one that is present: its rules count. */
         plan_free(plan);

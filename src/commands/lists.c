@@ -130,7 +130,7 @@ int command_boards(struct app *app, struct error *err)
     const struct board *board;
     struct error ignored;
     if (app_words(app, 1, err) || app_boards(app, err))
-        return err->code;
+        return error_status(err);
     if (pattern && board_find(app->db, pattern, &board, &ignored) == OK) {
         show_board(app, board, true);
         return OK;
@@ -179,15 +179,15 @@ static void print_method(const struct app *app, const struct method *method)
     for (int op = 0; op < OP_COUNT && app->options.verbose; op++) {
         const char *because = method_refusal(method, (enum operation)op);
         if (because)
-            (void)printf("           %s: not possible, because %s\n", operation_name((enum operation)op),
-                         because);
+            (void)printf("           %s: not possible, because %s\n",
+                         operation_name((enum operation)op), because);
     }
 }
 
 int command_methods(struct app *app, struct error *err)
 {
     if (app_words(app, 0, err))
-        return err->code;
+        return error_status(err);
     for (size_t i = 0; methods[i]; i++) {
         if (app->options.json)
             report_object(&app->report, method_object(methods[i]));

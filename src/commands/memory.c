@@ -10,7 +10,7 @@ static int save(struct app *app, const struct region *region, const struct span 
 {
     struct image image = {0};
     if (image_add(&image, region->memory, range->start, bytes, (size_t)range->size, err))
-        return err->code;
+        return error_status(err);
     /* A file of one memory holds that memory from its own address on, whatever its name. */
     int status = image_save(&image, app->options.output, region->erased, err);
     image_free(&image);
@@ -44,19 +44,19 @@ int command_read(struct app *app, struct error *err)
     const struct region *region;
     struct span range;
     if (app_words(app, 0, err))
-        return err->code;
+        return error_status(err);
     if (!app->options.output) {
         error_set(err, ERR_USAGE, "read: no file is named");
         return error_hint(err,
                           "mflash read -o FILE; .hex gives Intel HEX, anything else raw bytes");
     }
     if (app_device(app, OP_READ, err))
-        return err->code;
+        return error_status(err);
     const struct target *target = &app->engine.target;
     if (app_region(app, target->board->chip, &region, err) || app_range(app, region, &range, err))
-        return err->code;
+        return error_status(err);
     if (region->memory == MEM_EEPROM && app_allows(target, OP_EEPROM, err))
-        return err->code;
+        return error_status(err);
     return read_range(app, region, &range, err);
 }
 
@@ -66,11 +66,11 @@ static int erase_chip(struct app *app, struct plan *plan, struct error *err)
 {
     struct error refused;
     if (app_allows(&app->engine.target, OP_ERASE_CHIP, err))
-        return err->code;
+        return error_status(err);
     plan->steps[1].whole_chip = true;
     if (app_confirm(app, "this erases the whole chip, its bootloader included; go on?", &refused)) {
         *err = refused;
-        return err->code;
+        return error_status(err);
     }
     return engine_execute(&app->engine, plan, err);
 }
@@ -91,6 +91,7 @@ static int erase_by_writing(struct app *app, struct plan *plan, const struct spa
     plan->steps[1].memory = region->memory;
     if (!status)
         status = engine_execute(&app->engine, plan, err);
+    plan->image = NULL;
     image_free(&blank);
     return status;
 }
@@ -101,7 +102,7 @@ static int erase_extent(const struct app *app, const struct region *region, stru
 {
     const struct loader *loader = app->engine.target.loader;
     if (app_range(app, region, range, err))
-        return err->code;
+        return error_status(err);
     uint64_t end = loader->end ? loader->end : region->start + region->size;
     if (!app->options.range) {
         range->start = loader->has_start ? loader->start : region->start;
@@ -128,7 +129,7 @@ static int erase_range(struct app *app, struct plan *plan, struct error *err)
     const struct target *target = &app->engine.target;
     if (app_region(app, target->board->chip, &region, err) ||
         erase_extent(app, region, &range, err) || app_allows(target, OP_ERASE_RANGE, err))
-        return err->code;
+        return error_status(err);
     if (!target->method->erase)
         return erase_by_writing(app, plan, &range, region, err);
     plan->steps[1].ranges = &range;
@@ -140,11 +141,11 @@ int command_erase(struct app *app, struct error *err)
 {
     enum operation op = app->options.chip_erase ? OP_ERASE_CHIP : OP_ERASE_RANGE;
     if (app_words(app, 0, err))
-        return err->code;
+        return error_status(err);
     if (app->options.chip_erase && app->options.range)
         return error_set(err, ERR_USAGE, "--chip-erase and --range exclude each other");
     if (app_device(app, op, err))
-        return err->code;
+        return error_status(err);
     const struct target *target = &app->engine.target;
     struct step steps[2] = {{.kind = STEP_ENTER}, {.kind = STEP_ERASE}};
     struct plan plan = {

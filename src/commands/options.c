@@ -167,17 +167,17 @@ static int parse_valued(struct options *options, int option, const char *value, 
         return parse_number("--address", value, UINT64_MAX, &options->address, err);
     case OPT_BAUD:
         if (parse_number("--baud", value, 20000000, &number, err) || number == 0)
-            return number ? err->code : bad_value(err, "--baud", value, "a rate");
+            return number ? error_status(err) : bad_value(err, "--baud", value, "a rate");
         options->baud = (uint32_t)number;
         return OK;
     case OPT_ERASE:
         if (parse_choice("--erase", value, erases, &choice, err))
-            return err->code;
+            return error_status(err);
         options->erase = (enum erase_choice)choice;
         return OK;
     case OPT_DIFF:
         if (parse_choice("--diff", value, diffs, &choice, err))
-            return err->code;
+            return error_status(err);
         options->diff = (enum diff_choice)choice;
         return OK;
     case OPT_WAIT:
@@ -316,7 +316,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
             return report_unknown(option, argv, at < argc && argv[at][0] == '-' ? at : optind - 1,
                                   err);
         if (take_option(options, option, optarg, err))
-            return err->code;
+            return error_status(err);
     }
     return take_words(options, argc, argv, err);
 }

@@ -103,7 +103,7 @@ static int printer_read(struct app *app, struct printer *printer, const char *fi
         if (printer->count == BOARDS_MAX)
             return error_set(err, ERR_USAGE, "%s: more than %d boards", file, BOARDS_MAX);
         if (add_member(app, printer, file, iniparser_getsecname(printer->ini, i), err))
-            return err->code;
+            return error_status(err);
     }
     return printer->count ? OK : error_set(err, ERR_USAGE, "%s names no board", file);
 }
@@ -137,7 +137,7 @@ static int check_member(struct app *app, struct member *member, struct error *er
     step_into(app, member);
     if (app_images(app, &member->image, err) || app_board(app, &member->image, &board, err) ||
         app_target(app, board, &member->image, err))
-        return err->code;
+        return error_status(err);
     member->target = app->engine.target;
     app->report.device = member->name;
     return plan_flash(&member->plan, board, member->target.loader, member->target.method,
@@ -245,7 +245,7 @@ static int compare(struct app *app, const struct image *image, bool *same,
                              start, bytes, (size_t)(end - start), err);
     if (!status) {
         (void)image_read(image, MEM_FLASH, start, wanted, (size_t)(end - start), 0xff);
-        *same = memcmp(bytes, wanted, (size_t)(end - start)) == 0;
+        *same = bytes && memcmp(bytes, wanted, (size_t)(end - start)) == 0;
         status = image_parse(&on_chip, "flash", bytes, (size_t)(end - start), &start, err);
         /* Flash that is text, or empty, is no error here: it is what is on the board. */
         if (status == ERR_IMAGE)
