@@ -71,13 +71,13 @@ static void discard(struct partial *p, size_t length)
     memmove(p->frame, p->frame + length, p->have);
 }
 
-/* Throws away the first byte and what follows, up to where a message may have begun unseen. */
-static void skip_byte(struct stk500v2 *link, struct partial *p)
+/* Throws away what cannot be the beginning of a message. */
+static void align(struct stk500v2 *link, struct partial *p)
 {
-    do {
+    while (p->have > 0 && !plausible(p)) {
         heard_add(&link->heard, p->frame, 1);
         discard(p, 1);
-    } while (p->have > 0 && !plausible(p));
+    }
 }
 
 /* Is the complete message in hand the reply that is waited for? If so it is kept. */
@@ -113,8 +113,7 @@ static int take(struct stk500v2 *link, struct partial *p, uint64_t deadline, str
     if (got == 0)
         return silence(link, p, err);
     p->have += (size_t)got;
-    if (!plausible(p))
-        skip_byte(link, p);
+    align(link, p);
     return OK;
 }
 
@@ -128,15 +127,16 @@ int stk500v2_receive(struct stk500v2 *link, uint64_t deadline, struct error *err
             if (rc != OK)
                 return rc;
         }
-        if (xor_of(p.frame, wanted(&p)) != 0) {
-            skip_byte(link, &p);
-            continue;
-        }
-        if (accept(link, &p)) {
+        bool sound = xor_of(p.frame, wanted(&p)) == 0;
+        if (sound && accept(link, &p)) {
             link->seq++;
             return OK;
         }
-        discard(&p, wanted(&p));
+        if (!sound)
+            heard_add(&link->heard, p.frame, 1);
+        /* Within a damaged message another one may have begun unseen. */
+        discard(&p, sound ? wanted(&p) : 1);
+        align(link, &p);
     }
 }
 

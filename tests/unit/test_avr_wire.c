@@ -155,6 +155,22 @@ static void v2_skips_old_damaged_and_foreign_bytes(void **state)
     serial_close(link.serial);
 }
 
+/* A damaged message that holds an old reply and then what looks like the head of an endless one. */
+static void v2_bounds_what_it_finds_inside_a_damaged_message(void **state)
+{
+    (void)state;
+    static const struct script_turn turns[] = {
+        {load_1, load_ok_1},
+        {load_2, "1b 02 00 12 0e  1b 01 00 02 0e 06 00 10  1b 02 ff ff 0e 00 00 00 00 00  00 "
+                 "1b 02 00 02 0e 06 00 13"},
+        {NULL, NULL},
+    };
+    struct stk500v2 link = link_on(turns);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(stk500v2_command(&link, load, sizeof load, 2, 0, SECOND, NULL), OK);
+    serial_close(link.serial);
+}
+
 static void v2_sends_again_under_seq_1_after_silence(void **state)
 {
     (void)state;
@@ -293,6 +309,7 @@ int main(void)
         cmocka_unit_test(stk500v1_recognises_the_arduino_isp_sketch),
         cmocka_unit_test(silence_garbage_and_text_are_told_apart),
         cmocka_unit_test(v2_skips_old_damaged_and_foreign_bytes),
+        cmocka_unit_test(v2_bounds_what_it_finds_inside_a_damaged_message),
         cmocka_unit_test(v2_sends_again_under_seq_1_after_silence),
         cmocka_unit_test(v2_sends_again_what_arrived_damaged_even_without_retries),
         cmocka_unit_test(v2_gives_up_when_everything_arrives_damaged),
