@@ -187,7 +187,7 @@ static void read_one(struct arduino_isp *isp)
         say(isp, at_address(isp, i % 2 ? 0x28 : 0x20, isp->here, 0));
     if (!is_eeprom(isp) && i % 2)
         isp->here++;
-    if (isp->have_read < isp->to_read && isp->phase != HUNG)
+    if (isp->have_read < isp->to_read)
         return;
     isp->to_read = 0;
     say(isp, STK_OK);
