@@ -104,7 +104,7 @@ static int parse_loader_numbers(struct loader *loader, const struct section *own
             loader->has_start = true;
     }
     const char *bauds = loader_setting(loader, "baud");
-    uint64_t rates[8];
+    uint64_t rates[8] = {0};
     if (bauds && parse_numbers(own, "baud", bauds, rates, 8, &loader->baud_count, err))
         return error_status(err);
     for (size_t i = 0; i < loader->baud_count; i++)
