@@ -73,11 +73,13 @@ static int open_link(struct engine *engine, struct error *err)
 {
     struct serial_settings settings = {
         .baud = first_baud(engine), .parity = PARITY_NONE, .stop_bits = 1};
-    int status =
-        serial_open(&engine->session.serial, engine->target.device, &settings, engine->trace, err);
-    if (!status)
-        engine->session.clock = engine->session.serial->clock;
-    return status;
+    struct serial *serial = NULL;
+    int status = serial_open(&serial, engine->target.device, &settings, engine->trace, err);
+    if (status || !serial)
+        return status;
+    engine->session.serial = serial;
+    engine->session.clock = serial->clock;
+    return OK;
 }
 
 static void prepare_session(struct engine *engine)
