@@ -121,8 +121,10 @@ static int take_option(struct launch *launch, int option, const char *value)
     case OPT_LOG:
         return pass(launch, "--log", value);
     case OPT_VARIANT:
+        launch->scripted = true;
         return pass(launch, "--variant", value);
     case OPT_FAULT:
+        launch->scripted |= strncmp(value, "nak:", 4) == 0 || strcmp(value, "wrong-id") == 0;
         return pass(launch, "--fault", value);
     case OPT_APP:
         return pass(launch, "--app", NULL);

@@ -54,7 +54,7 @@ static void list_boards(const struct vboard *vboard)
         const struct board *board = board_at(vboard->db, i);
         for (size_t n = 0; board->chip && n < board->loader_count; n++) {
             const struct loader *loader = &board->loaders[n];
-            const struct model *model = models_find(&vboard->models, board, loader, NULL);
+            const struct model *model = models_find(&vboard->models, board, loader, false, NULL);
             if (model)
                 printf("%-26s %-10s %-18s %s\n", board->name, loader->method, model->name,
                        model->proof);
@@ -80,7 +80,7 @@ static const struct model *choose_model(const struct vboard *vboard, const struc
         if (launch->method && strcmp(launch->method, loader->method) != 0)
             continue;
         const struct model *model =
-            models_find(&vboard->models, board, loader, wanted_model(launch));
+            models_find(&vboard->models, board, loader, launch->scripted, wanted_model(launch));
         if (model && (!programmer || model->fresh))
             return model;
     }

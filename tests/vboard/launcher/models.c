@@ -109,7 +109,7 @@ static size_t baud_rank(const struct model *model, const struct loader *loader)
 }
 
 static bool is_better(const struct model *model, const struct model *than,
-                      const struct loader *loader)
+                      const struct loader *loader, bool scripted)
 {
     if (!than)
         return true;
@@ -117,12 +117,12 @@ static bool is_better(const struct model *model, const struct model *than,
     if (mine != other)
         return mine < other;
     if (is_real(model) != is_real(than))
-        return is_real(model);
+        return is_real(model) != scripted;
     return !loader->baud_count && model->baud > than->baud;
 }
 
 const struct model *models_find(const struct models *models, const struct board *board,
-                                const struct loader *loader, const char *name)
+                                const struct loader *loader, bool scripted, const char *name)
 {
     const struct model *best = NULL;
 
@@ -132,7 +132,7 @@ const struct model *models_find(const struct models *models, const struct board 
                     is_chip(model, board->chip->name) &&
                     (!loader->baud_count || baud_rank(model, loader) < loader->baud_count) &&
                     (!name || strcmp(model->name, name) == 0);
-        if (fits && is_better(model, best, loader))
+        if (fits && is_better(model, best, loader, scripted))
             best = model;
     }
     return best;

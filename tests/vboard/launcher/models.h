@@ -30,9 +30,10 @@ struct models {
 int models_ask(struct models *models, const char *executable, struct error *err);
 
 /* The model for one bootloader of a board; NULL if there is none. The board's first baud rate
- * before its others, then real firmware before a model of it, then (programmers, where the board
- * names no rate) the faster one. `name`: only that one; may be NULL. */
+ * before its others, then real firmware before a model of it (`scripted`: the other way round),
+ * then (programmers, where the board names no rate) the faster one. `name`: only that one, or NULL.
+ */
 const struct model *models_find(const struct models *models, const struct board *board,
-                                const struct loader *loader, const char *name);
+                                const struct loader *loader, bool scripted, const char *name);
 
 #endif
