@@ -164,6 +164,9 @@ static int add_erase(struct plan *plan, const struct plan_options *options, stru
     if (!step)
         return error_memory(err);
     step->whole_chip = chip;
+    if (chip && plan->method->probe && options->erase != ERASE_CHIP)
+        warn(options, "%s can only erase the whole chip: a bootloader on it goes too",
+             plan->method->name);
     if (chip)
         return OK;
     return touched_sectors(step, plan->image, &plan->regions[0], options->erase == ERASE_IMAGE)
