@@ -282,7 +282,7 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
         else if (touched)
             engine->state = STATE_BOOTLOADER;
         if (status && step->kind != STEP_ENTER)
-            error_context(err, "%s: %s", plan->board->name, step_name(step->kind));
+            error_context(err, "%s", plan->board->name);
     }
     engine->result.skipped = diff.skipped;
     diff_free(&diff);
