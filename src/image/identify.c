@@ -111,7 +111,7 @@ static bool katapult_itself(const struct image *image, uint64_t *base)
     if (!segment || !image->vectors.plausible || image->vectors.reset < KATAPULT_MARK_AT)
         return false;
     uint32_t mark = image->vectors.reset - KATAPULT_MARK_AT;
-    *base = image->placed ? segment->address : mark / KATAPULT_ALIGN * KATAPULT_ALIGN;
+    *base = image->placed ? segment->address : mark - mark % KATAPULT_ALIGN;
     return mark >= *base && mark - *base < KATAPULT_TABLE_MAX && mark_at(segment, mark - *base);
 }
 

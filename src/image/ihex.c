@@ -131,7 +131,7 @@ static int scan(const struct input *in, struct pieces *pieces, struct image *ima
                 struct error *err)
 {
     struct ihex hex = {.records = records_of(in), .pieces = pieces, .image = image};
-    struct record record;
+    struct record record = {0};
     while (records_next(&hex.records)) {
         int rc = read_record(&hex, &record, err);
         if (rc == OK)

@@ -84,9 +84,9 @@ int pieces_add(struct pieces *pieces, uint64_t address, const uint8_t *data, siz
     size_t at = pieces->used;
     memcpy(pieces->pool + at, data, length);
     pieces->used += length;
-    struct piece *last = pieces->count ? &pieces->list[pieces->count - 1] : NULL;
-    if (last && last->address + last->length == address)
-        last->length += length;
+    struct piece *behind = pieces->list + pieces->count;
+    if (pieces->count && behind[-1].address + behind[-1].length == address)
+        behind[-1].length += length;
     else
         pieces->list[pieces->count++] =
             (struct piece){.address = address, .length = length, .at = at, .where = where};

@@ -28,17 +28,22 @@ struct record {
     unsigned kind;
     uint32_t address;
     size_t length;
-    uint8_t data[255];
+    uint8_t *data; /* in rest */
+    uint8_t rest[255];
 };
 
 static int read_kind(struct records *r, unsigned *kind, struct error *err)
 {
-    if (*r->next != 'S')
-        return input_error(r->in, r->line, err, "the line does not begin with 'S'");
+    if (*r->next != 'S') {
+        input_error(r->in, r->line, err, "the line does not begin with 'S'");
+        return ERR_IMAGE;
+    }
     r->next++;
     *kind = r->next < r->end ? (unsigned)*r->next - '0' : UINT32_MAX;
-    if (*kind > 9 || address_bytes[*kind] == 0)
-        return input_error(r->in, r->line, err, "no record type S0 to S3 or S5 to S9");
+    if (*kind > 9 || address_bytes[*kind] == 0) {
+        input_error(r->in, r->line, err, "no record type S0 to S3 or S5 to S9");
+        return ERR_IMAGE;
+    }
     r->next++;
     return OK;
 }
@@ -46,7 +51,7 @@ static int read_kind(struct records *r, unsigned *kind, struct error *err)
 static int read_record(struct srec *srec, struct record *record, struct error *err)
 {
     struct records *r = &srec->records;
-    uint8_t count, bytes[255];
+    uint8_t count = 0, *bytes = record->rest;
     unsigned sum = 0;
     int rc = read_kind(r, &record->kind, err);
     if (rc == OK)
@@ -69,8 +74,7 @@ static int read_record(struct srec *srec, struct record *record, struct error *e
     for (size_t i = 0; i < width; i++)
         record->address = record->address << 8 | bytes[i];
     record->length = count - width - 1;
-    for (size_t i = 0; i < record->length; i++)
-        record->data[i] = bytes[width + i];
+    record->data = bytes + width;
     return records_line_end(r, err);
 }
 
@@ -117,7 +121,7 @@ static int scan(const struct input *in, struct pieces *pieces, struct image *ima
                 struct error *err)
 {
     struct srec srec = {.records = records_of(in), .pieces = pieces, .image = image};
-    struct record record;
+    struct record record = {0};
     while (records_next(&srec.records)) {
         int rc = read_record(&srec, &record, err);
         if (rc == OK)

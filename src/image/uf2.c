@@ -81,10 +81,13 @@ static bool for_drive_only(const struct block *block)
 /* The first block says how many there are and for which family; all others must agree. */
 static int first_block(struct uf2 *uf2, const struct block *block, struct error *err)
 {
-    if (block->count == 0 || block->count > uf2->in->length / BLOCK)
-        return input_error(uf2->in, block->offset, err,
-                           "the file should have %" PRIu32 " blocks, but has room for %zu",
-                           block->count, uf2->in->length / BLOCK);
+    size_t room = uf2->in->length / BLOCK;
+    if (block->count == 0 || block->count > room) {
+        input_error(uf2->in, block->offset, err,
+                    "the file should have %" PRIu32 " blocks, but has room for %zu", block->count,
+                    room);
+        return ERR_IMAGE;
+    }
     uf2->seen = calloc(1, block->count / 8 + 1);
     if (!uf2->seen)
         return error_memory(err);
