@@ -14,25 +14,28 @@ enum {
     SLICE = 256,                       /* progress within a read */
 };
 
-static int no_answer(const struct heard *heard, struct error *err)
+static int no_answer(const struct heard *heard, size_t wanted, struct error *err)
 {
     char text[HEARD_TEXT_MAX];
-    return error_set(err, ERR_NO_ANSWER, "no answer: %s", heard_describe(heard, text));
+    if (heard->total == 0)
+        return error_set(err, ERR_NO_ANSWER, "no answer: %s", heard_describe(heard, text));
+    return error_set(err, ERR_NO_ANSWER, "the answer ended after %zu of %zu bytes", heard->total,
+                     wanted);
 }
 
-/* Exactly `length` bytes. What came instead is told. */
+/* Exactly `length` bytes. */
 static int receive(struct serial *serial, uint8_t *bytes, size_t length, uint64_t deadline,
                    struct error *err)
 {
     struct heard heard = {.total = 0};
-    for (size_t have = 0; have < length;) {
-        ssize_t got = serial_read_some(serial, bytes + have, length - have, deadline, err);
+    while (heard.total < length) {
+        uint8_t *next = bytes + heard.total;
+        ssize_t got = serial_read_some(serial, next, length - heard.total, deadline, err);
         if (got < 0)
             return (int)got;
         if (got == 0)
-            return no_answer(&heard, err);
-        heard_add(&heard, bytes + have, (size_t)got);
-        have += (size_t)got;
+            return no_answer(&heard, length, err);
+        heard_add(&heard, next, (size_t)got);
     }
     return OK;
 }
@@ -144,7 +147,9 @@ int avr109_finish(struct session *session, const char *doing, int rc, struct err
         return rc;
     error_context(err, "%s %s near 0x%04llx", doing, memory_name(s->memory),
                   (unsigned long long)(reached == UINT64_MAX ? 0 : reached));
-    return error_hint(err, "press RESET and run the same command again");
+    return error_hint(err, rc == ERR_GONE
+                               ? "check the cable, press RESET and run the same command again"
+                               : "press RESET and run the same command again");
 }
 
 /* One command reads up to 32 KiB: the whole application of a 32U4. */

@@ -30,7 +30,7 @@ struct avr109 {
     size_t queued;
 };
 
-/* One letter, and exactly `length` bytes of answer. What came instead is told. */
+/* One letter, and exactly `length` bytes of answer. */
 int avr109_ask(struct avr109 *s, uint8_t command, uint8_t *reply, size_t length, struct error *err);
 
 /* The acknowledgement of a command that is not queued. */

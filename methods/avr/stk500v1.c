@@ -124,6 +124,8 @@ static int failed_at(struct error *err, const char *doing, enum memory memory, u
 {
     error_context(err, "%s %s at 0x%05llx", doing, memory_name(memory),
                   (unsigned long long)address);
+    if (err && err->code == ERR_GONE)
+        return error_hint(err, "check the cable, then run the same command again");
     return error_hint(err, "run the same command again: it starts with a reset");
 }
 

@@ -72,6 +72,8 @@ int stk500v2_settle(struct stk500v2_loader *loader, struct error *err)
 int stk500v2_failed_at(struct error *err, const char *doing, uint64_t address)
 {
     error_context(err, "%s flash at 0x%05llx", doing, (unsigned long long)address);
+    if (err && err->code == ERR_GONE)
+        return error_hint(err, "check the cable, then run the same command again");
     return error_hint(err, "run the same command again; if it fails at the same place, "
                            "`mflash doctor` tells what else uses this port");
 }

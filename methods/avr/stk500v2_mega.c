@@ -130,26 +130,36 @@ static void hold_in_loader(struct pass *pass)
         (void)stk500v2_program(pass->loader, blank, pass->page, NULL);
 }
 
+/* One whole pass. */
+static int run_pass(struct pass *pass, struct error *err)
+{
+    int rc = write_pages(pass, err);
+    return rc == OK && pass->masked ? add_masked_bytes(pass, err) : rc;
+}
+
+/* After silence in the middle: everything again, if the loader still answers. Else the error in
+ * hand stands: it says where the silence began. */
+static bool may_begin_again(struct pass *pass, const struct error *why)
+{
+    if (stk500v2_settle(pass->loader, NULL) != OK || begin_pass(pass, NULL) != OK)
+        return false;
+    session_note(pass->session, "%s; starting again from the first page", why->message);
+    return true;
+}
+
 static int run_passes(struct pass *pass, struct error *err)
 {
-    int rc = OK;
-    for (unsigned i = 0; i < PASSES; i++) {
-        rc = begin_pass(pass, err);
-        if (rc != OK)
-            return rc;
-        rc = write_pages(pass, err);
-        if (rc == OK && pass->masked)
-            rc = add_masked_bytes(pass, err);
-        if (rc != ERR_NO_ANSWER)
-            break;
-        if (i + 1 < PASSES)
-            session_note(pass->session, "%s; starting again from the first page",
-                         err ? err->message : "no answer");
-        if (stk500v2_settle(pass->loader, NULL) != OK)
-            break;
-    }
+    struct error why = {.code = OK};
+    int rc = begin_pass(pass, err);
+    if (rc != OK)
+        return error_context(err, "resetting the bootloader's erase counter");
+    rc = run_pass(pass, &why);
+    for (unsigned i = 1; rc == ERR_NO_ANSWER && i < PASSES && may_begin_again(pass, &why); i++)
+        rc = run_pass(pass, &why);
     if (rc != OK && rc != ERR_GONE && pass->touched)
         hold_in_loader(pass);
+    if (rc != OK && err)
+        *err = why;
     return rc;
 }
 

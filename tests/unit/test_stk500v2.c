@@ -160,6 +160,19 @@ static void a_lost_acknowledgement_starts_the_pass_again(void **state)
     rig_free(rig);
 }
 
+static void silence_in_the_middle_names_the_page_it_began_at(void **state)
+{
+    (void)state;
+    struct rig *rig = mega(NULL);
+    const struct line_faults faults = {.stall = 20};
+    rig_image(rig, MEM_FLASH, 0, 8 * KIB);
+    assert_int_equal(rig_run(rig, MEM_FLASH, &faults), ERR_NO_ANSWER);
+    assert_non_null(strstr(rig->err.message, "writing flash at 0x00"));
+    assert_non_null(strstr(rig->err.message, "nothing at all came back"));
+    assert_non_null(strstr(rig->err.hint, "run the same command again"));
+    rig_free(rig);
+}
+
 static void eeprom_is_refused(void **state)
 {
     (void)state;
@@ -447,6 +460,7 @@ int main(void)
         cmocka_unit_test(stop_leaves_a_mega_that_waits_in_its_loader),
         cmocka_unit_test(stop_before_the_first_page_changes_nothing),
         cmocka_unit_test(a_lost_acknowledgement_starts_the_pass_again),
+        cmocka_unit_test(silence_in_the_middle_names_the_page_it_began_at),
         cmocka_unit_test(eeprom_is_refused),
         cmocka_unit_test(erase_of_a_range_begins_at_zero_or_is_refused),
         cmocka_unit_test(fuses_and_lock_are_shown),
