@@ -108,7 +108,9 @@ int engine_connect(struct engine *engine, struct error *err)
         return OK;
     prepare_session(engine);
     uint64_t begun = clock_now(engine->session.clock);
-    engine->begun = engine->begun ? engine->begun : begun;
+    if (!engine->started)
+        engine->begun = begun;
+    engine->started = true;
     begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
     if (enter_loader(engine, err))
         return error_status(err);
@@ -134,10 +136,10 @@ void engine_close(struct engine *engine)
     if (engine->connected)
         engine->target.method->disconnect(&engine->session);
     engine->connected = false;
-    if (engine->begun)
+    if (engine->started)
         engine->result.seconds =
             (double)(clock_now(engine->session.clock) - engine->begun) / SECOND;
-    engine->begun = 0;
+    engine->started = false;
     engine->session.clock = clock_monotonic();
     serial_close(engine->session.serial);
     engine->session.serial = NULL;

@@ -85,6 +85,7 @@ struct engine {
     struct session session;
     enum board_state state;
     bool connected;
+    bool started; /* `begun` is valid */
     uint64_t begun;
     struct engine_result result;
     size_t done, total; /* of the phase */

@@ -253,7 +253,9 @@ static int stk500v2_read(struct session *session, enum memory memory, uint64_t a
         size_t n = length < STK500V2_BLOCK - skip ? length : STK500V2_BLOCK - skip;
         if (session_stopped(session))
             return session_interrupted(err);
-        int rc = stk500v2_read_block(session->state, load, address - skip, block, n + skip, err);
+        /* The Mega's loader reads words and counts down by two: an odd length never ends. */
+        size_t words = (skip + n + 1) / 2 * 2;
+        int rc = stk500v2_read_block(session->state, load, address - skip, block, words, err);
         if (rc != OK)
             return stk500v2_failed_at(err, "reading", address);
         memcpy(bytes, block + skip, n);
