@@ -25,6 +25,15 @@ static int add_pages(struct diff *diff, const struct segment *segment, const uin
     return OK;
 }
 
+/* A memory that no step writes (fuse bytes of an ELF, EEPROM over some loaders) is left alone. */
+static bool is_written(const struct plan *plan, enum memory memory)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == STEP_WRITE && plan->steps[i].memory == memory)
+            return true;
+    return false;
+}
+
 static int compare_segment(struct engine *engine, const struct region *region,
                            const struct segment *segment, uint8_t **found, struct error *err)
 {
@@ -45,19 +54,21 @@ static size_t last_difference(const struct image *image, uint8_t *const *found, 
 {
     size_t last = 0;
     for (size_t i = 0; i < image->count; i++)
-        if (image->segments[i].memory == memory &&
+        if (image->segments[i].memory == memory && found[i] &&
             memcmp(image->segments[i].data, found[i], image->segments[i].length) != 0)
             last = i + 1;
     return last;
 }
 
-/* Within the last differing segment, what lies behind its last difference is an unchanged tail. */
-static size_t used_length(const struct segment *segment, const uint8_t *found)
+/* Within the last differing segment, the pages behind its last difference are an unchanged tail. */
+static size_t used_length(const struct segment *segment, const uint8_t *found, uint32_t page)
 {
     size_t length = segment->length;
     while (length && segment->data[length - 1] == found[length - 1])
         length--;
-    return length;
+    uint64_t end = (segment->address + length + page - 1) / page * page;
+    return end - segment->address < segment->length ? (size_t)(end - segment->address)
+                                                    : segment->length;
 }
 
 static int select_pages(const struct plan *plan, struct diff *diff, uint8_t *const *found,
@@ -69,13 +80,15 @@ static int select_pages(const struct plan *plan, struct diff *diff, uint8_t *con
     for (size_t i = 0; i < image->count; i++) {
         const struct segment *segment = &image->segments[i];
         const struct region *region = chip_region(plan->chip, segment->memory);
+        if (!found[i])
+            continue;
         bool flash = segment->memory == MEM_FLASH;
         struct segment head = *segment;
         bool all = flash && whole && last;
         if (flash && plan->method->in_order && !whole && i < last) {
             all = true;
             if (i + 1 == last)
-                head.length = used_length(segment, found[i]);
+                head.length = used_length(segment, found[i], region->page);
             diff->skipped += segment->length - head.length;
         }
         if (add_pages(diff, &head, found[i], region->page, all, err))
@@ -96,8 +109,9 @@ int diff_find(struct engine *engine, const struct plan *plan, struct diff *diff,
         return error_memory(err);
     int status = OK;
     for (size_t i = 0; i < image->count && !status; i++)
-        status = compare_segment(engine, chip_region(plan->chip, image->segments[i].memory),
-                                 &image->segments[i], &found[i], err);
+        if (is_written(plan, image->segments[i].memory))
+            status = compare_segment(engine, chip_region(plan->chip, image->segments[i].memory),
+                                     &image->segments[i], &found[i], err);
     if (!status)
         status = select_pages(plan, diff, found, err);
     diff->active = !status;
