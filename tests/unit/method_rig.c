@@ -158,24 +158,16 @@ static int run_connected(struct rig *rig, enum memory memory)
     return rc == OK ? rig->method->run(&rig->session, &rig->err) : rc;
 }
 
-/* Returns the code, and the number of host messages there were. */
-static int counted_run(struct rig *rig, enum memory memory, const struct line_faults *faults,
-                       unsigned *messages)
+int rig_run(struct rig *rig, enum memory memory, const struct line_faults *faults)
 {
     int rc = rig_connect(rig, faults);
     uint64_t begun = clock_now(rig->session.clock) - rig->connecting;
     if (rc == OK)
         rc = run_connected(rig, memory);
     rig->whole = clock_now(rig->session.clock) - begun;
-    *messages = virtual_line(rig->serial)->messages;
+    rig->messages = virtual_line(rig->serial)->messages;
     rig_close(rig);
     return rc;
-}
-
-int rig_run(struct rig *rig, enum memory memory, const struct line_faults *faults)
-{
-    unsigned messages;
-    return counted_run(rig, memory, faults, &messages);
 }
 
 bool rig_holds_image(const struct rig *rig)
@@ -237,9 +229,9 @@ static void run_with_fault(struct rig *rig, const struct fault *fault, uint64_t 
 
 size_t rig_every_fault(struct rig *rig, uint64_t limit)
 {
-    unsigned messages;
     size_t runs = 0;
-    rig_assert_ok(rig, counted_run(rig, MEM_FLASH, NULL, &messages));
+    rig_assert_ok(rig, rig_run(rig, MEM_FLASH, NULL));
+    unsigned messages = rig->messages;
     virtual_reset(rig->device, VRESET_PIN);
     for (unsigned n = 1; n <= messages; n++) {
         const struct fault faults[] = {{"drop", n, {.drop = n}},

@@ -29,6 +29,7 @@ struct rig {
     volatile sig_atomic_t stop;
     bool connected;
     uint64_t connecting, writing, verifying, whole; /* microseconds of the last run */
+    unsigned messages;                              /* of the host, in the last run */
 };
 
 /* The chip's flash holds noise below `end`, FF above. `options` may be NULL: variant and faults are

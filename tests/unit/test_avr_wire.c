@@ -73,6 +73,45 @@ static void stk500v1_joins_address_and_page_and_reads_on_without_address(void **
     image_free(&image);
 }
 
+/* A page that ends on a 128 KiB border may have moved the loader's extended address. */
+static void stk500v1_sends_the_extended_address_anew_after_a_bank(void **state)
+{
+    (void)state;
+    static char last[4 * 270], first[4 * 270];
+    static const struct script_turn turns[] = {
+        {"30 20", "14 10"},
+        {"41 81 20", "14 08 10"},
+        {"41 82 20", "14 03 10"},
+        {"75 20", "14 1e 98 01 10"},
+        {"56 4d 00 00 00 20", "14 00 10"},
+        {last, "14 10 14 10"},
+        {"56 4d 00 00 00 20", "14 00 10"},
+        {first, "14 10 14 10"},
+        {NULL, NULL},
+    };
+    strcpy(last, "55 80 ff 20 64 01 00 46");
+    strcpy(first, "55 00 00 20 64 01 00 46");
+    for (size_t i = 0; i < 256; i++) {
+        strcat(last, " 33");
+        strcat(first, " 33");
+    }
+    strcat(last, " 20");
+    strcat(first, " 20");
+    struct session session = session_on(turns, &method_stk500v1, "atmega2560", &by_dtr);
+    struct image image = {.count = 0};
+    const struct job job = {.image = &image, .region = chip_region(session.chip, MEM_FLASH)};
+    uint8_t bytes[256];
+    memset(bytes, 0x33, sizeof bytes);
+    assert_int_equal(image_add(&image, MEM_FLASH, 0, bytes, sizeof bytes, NULL), OK);
+    assert_int_equal(image_add(&image, MEM_FLASH, 0x1ff00, bytes, sizeof bytes, NULL), OK);
+    assert_int_equal(method_stk500v1.connect(&session, NULL), OK);
+    assert_int_equal(method_stk500v1.write(&session, &job, NULL), OK);
+    assert_true(scripted_serial_done(session.serial));
+    method_stk500v1.disconnect(&session);
+    serial_close(session.serial);
+    image_free(&image);
+}
+
 static void stk500v1_recognises_the_arduino_isp_sketch(void **state)
 {
     (void)state;
@@ -306,6 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stk500v1_joins_address_and_page_and_reads_on_without_address),
+        cmocka_unit_test(stk500v1_sends_the_extended_address_anew_after_a_bank),
         cmocka_unit_test(stk500v1_recognises_the_arduino_isp_sketch),
         cmocka_unit_test(silence_garbage_and_text_are_told_apart),
         cmocka_unit_test(v2_skips_old_damaged_and_foreign_bytes),

@@ -241,7 +241,7 @@ static void monitor_calls_in_the_data_survive_the_build_of_2011(void **state)
     rig_free(rig);
 }
 
-/* Whatever the checksum comes to, also `!` behind data that end in two of them. */
+/* Data that end in `!!`, under 256 seqs in a row: the checksum is `!` once. */
 static void checksums_make_no_monitor_call(void **state)
 {
     (void)state;
@@ -249,7 +249,6 @@ static void checksums_make_no_monitor_call(void **state)
     static uint8_t data[64 * KIB];
     for (size_t page = 0; page < 256; page++) {
         memset(data + page * 256, 0x40, 256);
-        data[page * 256] = (uint8_t)page;
         memset(data + page * 256 + 254, '!', 2);
     }
     rig_image_bytes(rig, MEM_FLASH, 0, data, sizeof data);
@@ -337,6 +336,30 @@ static void every_fault_ends_in_time_and_is_repaired(void **state)
     rig_image(rig, MEM_FLASH, 0x4000, 900);
     assert_true(rig_every_fault(rig, 40 * SECOND) > 5 * 10);
     rig_free(rig);
+}
+
+/* Replies have checksums and requests can be repeated: no single reply matters but that to LEAVE.
+ */
+static void one_lost_or_damaged_reply_stops_no_run(void **state)
+{
+    (void)state;
+    struct rig *rigs[] = {mega(NULL), mega("2011"), m0()};
+    for (size_t i = 0; i < 3; i++) {
+        struct rig *rig = rigs[i];
+        rig_image(rig, MEM_FLASH, rig->loader.start, 900);
+        rig_assert_ok(rig, rig_run(rig, MEM_FLASH, NULL));
+        unsigned messages = rig->messages;
+        assert_true(messages > 15);
+        for (unsigned n = 1; n < messages; n++) {
+            const struct line_faults lost = {.drop = n}, damaged = {.corrupt = n};
+            virtual_reset(rig->device, VRESET_PIN);
+            rig_assert_ok(rig, rig_run(rig, MEM_FLASH, &lost));
+            virtual_reset(rig->device, VRESET_PIN);
+            rig_assert_ok(rig, rig_run(rig, MEM_FLASH, &damaged));
+            assert_true(rig_holds_image(rig));
+        }
+        rig_free(rig);
+    }
 }
 
 static void a_byte_that_will_not_program_fails_the_verify(void **state)
@@ -472,6 +495,7 @@ int main(void)
         cmocka_unit_test(connect_tells_a_mega_from_an_m0),
         cmocka_unit_test(connect_without_an_answer_is_bounded),
         cmocka_unit_test(every_fault_ends_in_time_and_is_repaired),
+        cmocka_unit_test(one_lost_or_damaged_reply_stops_no_run),
         cmocka_unit_test(a_byte_that_will_not_program_fails_the_verify),
         cmocka_unit_test(sixty_kib_are_within_a_tenth_of_wire_and_flash),
         cmocka_unit_test(write_and_verify_an_m0),
