@@ -149,13 +149,13 @@ static void only_the_sections_of_a_segment_are_payload(void **state)
     (void)state;
     /* As a linker makes it for an application at 0x08002000: the segment begins with the header. */
     head(EM_ARM, 0, 1, 0x200, 4);
-    load(0, 0x08000000, 0x105, 0x105);
+    load(0, 0x08000000, 0x110, 0x110);
     payload_at(0x100, "hello");
     file_fill(&file, 0, 0x200 - file.length);
     section(SHT_NULL, 0, 0, 0);
     section(SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 0x100, 5);
-    section(SHT_NOBITS, SHF_ALLOC | SHF_WRITE, 0x105, 0x1000);
-    section(SHT_PROGBITS, 0, 0x40, 16); /* not loaded: debug information */
+    section(SHT_NOBITS, SHF_ALLOC | SHF_WRITE, 0x108, 8); /* in the file, yet without contents */
+    section(SHT_PROGBITS, 0, 0x40, 16);                   /* not loaded: debug information */
     struct image image = parsed(&file, NULL);
     assert_int_equal(image.count, 1);
     check_segment(&image, 0, MEM_FLASH, 0x08000100, "hello", 5);

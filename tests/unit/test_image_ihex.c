@@ -268,6 +268,10 @@ static void big_images_across_0x810000_stay_flash(void **state)
     check_segment(&image, 0, MEM_FLASH, 0x810000, "\x55", 1);
     check_segment(&image, 1, MEM_FLASH, 0x08000000, "\x55", 1);
     image_free(&image);
+    image = parsed_text(":020000040010EA\n:0100000055AA\n:02000004008179\n:0100000055AA\n" END);
+    check_segment(&image, 0, MEM_FLASH, 0x100000, "\x55", 1);
+    check_segment(&image, 1, MEM_FLASH, 0x810000, "\x55", 1);
+    image_free(&image);
 }
 
 static void an_address_for_a_placed_format_is_a_usage_error(void **state)

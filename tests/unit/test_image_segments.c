@@ -228,6 +228,19 @@ static void merging_joins_what_touches(void **state)
     check_segment(&image, 0, MEM_FLASH, 0, "\1\2\3\4\1\2\3\4", 8);
 }
 
+static void merging_keeps_memories_apart(void **state)
+{
+    static const char eeprom[] = ":02000004008179\n:0100040055A6\n:00000001FF\n";
+    (void)state;
+    struct image a = load("a.bin", four, 4, &at_0);
+    struct image b = load("b.hex", eeprom, sizeof eeprom - 1, NULL);
+    assert_int_equal(image_merge(&image, &a, &err), OK);
+    assert_int_equal(image_merge(&image, &b, &err), OK);
+    assert_int_equal(image.count, 2);
+    check_segment(&image, 0, MEM_FLASH, 0, four, 4);
+    check_segment(&image, 1, MEM_EEPROM, 4, "\x55", 1);
+}
+
 static void an_overlap_names_both_files_and_changes_nothing(void **state)
 {
     (void)state;
@@ -253,6 +266,24 @@ static void a_raw_file_without_address_cannot_be_merged(void **state)
     assert_int_equal(image_merge(&image, &a, &err), OK);
     assert_int_equal(image_merge(&image, &b, &err), ERR_USAGE);
     assert_non_null(strstr(err.message, "b.bin: a raw binary among several files"));
+    image_free(&b);
+}
+
+static void files_for_different_chips_cannot_be_merged(void **state)
+{
+    (void)state;
+    struct image a = load("a.bin", four, 4, &at_0);
+    struct image b = load("b.bin", four, 4, &at_4);
+    a.machine = MACHINE_AVR;
+    b.machine = MACHINE_ARM;
+    assert_int_equal(image_merge(&image, &a, &err), OK);
+    assert_int_equal(image_merge(&image, &b, &err), ERR_IMAGE);
+    assert_string_equal(err.message, "a.bin is for AVR, but b.bin is for ARM");
+    b.machine = MACHINE_AVR;
+    image.uf2_family = 0xe48bff56;
+    b.uf2_family = 0xe48bff59;
+    assert_int_equal(image_merge(&image, &b, &err), ERR_IMAGE);
+    assert_non_null(strstr(err.message, "a.bin is for UF2 family 0xe48bff56"));
     image_free(&b);
 }
 
@@ -293,8 +324,10 @@ int main(void)
         TEST(merging_into_nothing_moves),
         TEST(merging_keeps_order_and_sources),
         TEST(merging_joins_what_touches),
+        TEST(merging_keeps_memories_apart),
         TEST(an_overlap_names_both_files_and_changes_nothing),
         TEST(a_raw_file_without_address_cannot_be_merged),
+        TEST(files_for_different_chips_cannot_be_merged),
         TEST(placing_moves_a_raw_image_once),
         TEST(placing_past_the_address_space_does_nothing),
     };
