@@ -203,8 +203,11 @@ struct pages {
     size_t segment;
     uint64_t address; /* of the page just returned */
     size_t payload;   /* bytes of it that the image has */
-    bool first_last;  /* set after pages_of: the first page, with its reset vector, comes last */
-    bool held;        /* it is still to come, at `first` */
+    /* Set after pages_of: the first page, with its reset vector, comes last. If the region was not
+     * erased, it also comes first, empty, so that a half-written board never starts. */
+    bool first_last;
+    bool held;  /* it is still to come, at `first` */
+    bool empty; /* the page just returned is that empty one */
     uint64_t first;
 };
 

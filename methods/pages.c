@@ -101,6 +101,18 @@ static bool find_rising(struct pages *pages)
     return false;
 }
 
+/* A used chip still holds the old reset vector: the page that comes last is emptied first, where it
+ * is the one with the vectors and others come between. */
+static bool empty_first(struct pages *pages)
+{
+    const struct job *job = pages->job;
+    pages->empty = pages->held && !job->erased && pages->first == job->region->start &&
+                   pages_count(job, pages->mode) > 1;
+    if (pages->empty)
+        pages->payload = 0;
+    return pages->empty;
+}
+
 static bool find_next(struct pages *pages)
 {
     bool blank;
@@ -108,7 +120,10 @@ static bool find_next(struct pages *pages)
         pages->first_last = false;
         pages->held = find_rising(pages);
         pages->first = pages->address;
+        if (empty_first(pages))
+            return true;
     }
+    pages->empty = false;
     if (find_rising(pages))
         return true;
     if (!pages->held)
@@ -125,7 +140,10 @@ bool pages_next(struct pages *pages, uint8_t *buffer)
     const struct region *r = pages->job->region;
     if (!find_next(pages))
         return false;
-    (void)image_read(pages->job->image, r->memory, pages->address, buffer, r->page, r->erased);
+    if (pages->empty)
+        memset(buffer, r->erased, r->page);
+    else
+        (void)image_read(pages->job->image, r->memory, pages->address, buffer, r->page, r->erased);
     return true;
 }
 

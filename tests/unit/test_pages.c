@@ -28,7 +28,7 @@ static void add(struct image *image, enum memory memory, uint64_t address, uint8
     assert_int_equal(image_add(image, memory, address, bytes, length, NULL), OK);
 }
 
-/* Walks the pages and writes their addresses as "100 130 ". */
+/* Walks the pages and writes their addresses as "100 130 "; "100-" is a page to be emptied. */
 static void walk(const struct image *image, enum pages_mode mode, bool first_last, char *out,
                  size_t size)
 {
@@ -38,8 +38,11 @@ static void walk(const struct image *image, enum pages_mode mode, bool first_las
     size_t count = 0, used = 0;
     pages.first_last = first_last;
     out[0] = '\0';
-    for (; pages_next(&pages, data); count++)
-        used += (size_t)snprintf(out + used, size - used, "%x ", (unsigned)pages.address);
+    while (pages_next(&pages, data)) {
+        count += !pages.empty;
+        used += (size_t)snprintf(out + used, size - used, "%x%s ", (unsigned)pages.address,
+                                 pages.empty ? "-" : "");
+    }
     assert_int_equal(count, pages_count(&job, mode));
 }
 
@@ -123,7 +126,7 @@ static void the_first_page_comes_last_on_request(void **state)
     add(&image, MEM_FLASH, 0x105, 1, 30);
     add(&image, MEM_FLASH, 0x140, 1, 1);
     walk(&image, PAGES_TOUCHED, true, text, sizeof text);
-    assert_string_equal(text, "110 120 140 100 ");
+    assert_string_equal(text, "100- 110 120 140 100 ");
     image_free(&image);
     add(&image, MEM_FLASH, 0x120, 1, 1); /* alone */
     walk(&image, PAGES_TOUCHED, true, text, sizeof text);
@@ -143,12 +146,29 @@ static void the_page_that_comes_last_has_its_own_bytes(void **state)
     add(&image, MEM_FLASH, 0x110, 6, 3);
     struct pages pages = pages_of(&job, PAGES_TOUCHED);
     pages.first_last = true;
+    assert_true(pages_next(&pages, data)); /* emptied first: a used chip holds an old vector */
+    assert_true(bytes_blank(data, PAGE, 0xff));
+    assert_int_equal(pages.payload, 0);
     assert_true(pages_next(&pages, data));
     assert_int_equal(data[0], 6);
     assert_int_equal(pages.payload, 3);
     assert_true(pages_next(&pages, data));
     assert_int_equal(data[0], 5);
     assert_int_equal(pages.payload, 16);
+    image_free(&image);
+}
+
+static void on_an_erased_chip_nothing_needs_emptying(void **state)
+{
+    (void)state;
+    struct image image = {.count = 0};
+    const struct job job = {.image = &image, .region = &region, .erased = true};
+    uint8_t data[PAGE];
+    add(&image, MEM_FLASH, 0x100, 5, 20);
+    struct pages pages = pages_of(&job, PAGES_TOUCHED);
+    pages.first_last = true;
+    assert_true(pages_next(&pages, data));
+    assert_int_equal(pages.address, 0x110);
     image_free(&image);
 }
 
@@ -293,6 +313,7 @@ int main(void)
         cmocka_unit_test(pages_are_padded_with_the_erased_value),
         cmocka_unit_test(the_first_page_comes_last_on_request),
         cmocka_unit_test(the_page_that_comes_last_has_its_own_bytes),
+        cmocka_unit_test(on_an_erased_chip_nothing_needs_emptying),
         cmocka_unit_test(verify_names_the_first_difference_and_how_many),
         cmocka_unit_test(signature_gate_passes_the_right_chip_only),
         cmocka_unit_test(signature_text_names_every_chip_that_shares_it),

@@ -129,16 +129,14 @@ static void erase_blanks_the_range_and_nothing_else(void **state)
 
 /* ---- the page with the reset vector ---- */
 
-static void stop_leaves_the_first_page_unwritten(void **state)
+static void stop_leaves_the_first_page_empty(void **state)
 {
     (void)state;
     struct rig *rig = optiboot("atmega1284p", 0x1fc00, NULL);
-    uint8_t before[256];
-    memcpy(before, rig->flash, sizeof before);
     rig_image(rig, MEM_FLASH, 0, 8 * KIB);
     rig->stop_at = 4 * KIB;
     assert_int_equal(rig_run(rig, MEM_FLASH, NULL), ERR_INTERRUPTED);
-    assert_memory_equal(rig->flash, before, sizeof before);
+    assert_true(bytes_blank(rig->flash, 256, 0xff));
     assert_memory_equal(rig->flash + 256, rig->image.segments[0].data + 256, 2 * KIB);
     assert_true(rig->advanced < 5 * KIB);
     rig_free(rig);
@@ -312,7 +310,7 @@ int main(void)
         cmocka_unit_test(write_leaves_other_pages_alone),
         cmocka_unit_test(read_any_address_and_length),
         cmocka_unit_test(erase_blanks_the_range_and_nothing_else),
-        cmocka_unit_test(stop_leaves_the_first_page_unwritten),
+        cmocka_unit_test(stop_leaves_the_first_page_empty),
         cmocka_unit_test(eeprom_goes_through_atmegaboot_byte_by_byte),
         cmocka_unit_test(eeprom_is_refused_on_optiboot_before_it_hits_the_flash),
         cmocka_unit_test(connect_tries_the_other_rate_after_a_new_pulse),
