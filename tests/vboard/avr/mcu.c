@@ -160,6 +160,7 @@ void mcu_reset(struct mcu *mcu, enum vreset cause)
 
     spm_reset(mcu);
     uart_reset(mcu);
+    mcu->halted_until = 0;
     avr->cycle += start_up(mcu);
     avr->reset_pc = mcu_reset_vector(mcu);
     avr_reset(avr);
@@ -213,6 +214,10 @@ void mcu_run(struct mcu *mcu, avr_cycle_count_t until)
     while (avr->cycle < until) {
         uart_poll(mcu);
         spm_poll(mcu);
+        if (avr->cycle < mcu->halted_until) {
+            avr->cycle = mcu->halted_until < until ? mcu->halted_until : until;
+            continue;
+        }
         if (avr->state == cpu_Sleeping)
             avr_cycle_timer_register(avr, RUN_SLICE, wake, mcu);
         if (avr->run != avr_callback_run_raw)

@@ -56,6 +56,7 @@ struct mcu {
     uint32_t code_end;   /* flash the core executes: the chip's, or more (see boards.c) */
     struct spm spm;
     struct uart uart;
+    avr_cycle_count_t halted_until; /* the CPU stands still meanwhile */
     avr_cycle_count_t active_until; /* something was just sent, received or programmed */
     void (*transmit)(void *user, uint8_t byte);
     void *user;

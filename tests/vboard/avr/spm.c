@@ -105,8 +105,10 @@ static void start_programming(struct mcu *mcu, uint32_t page, uint8_t command)
 
     mcu->spm.busy_until = mcu->avr->cycle + cycles;
     *spmcsr(mcu) = (uint8_t)(command | SPMEN | (halts ? 0 : RWWSB));
-    if (halts)
-        mcu->avr->cycle += cycles;
+    if (halts) {
+        mcu->halted_until = mcu->spm.busy_until;
+        mcu->avr->run_cycle_count = 1; /* not one instruction more */
+    }
 }
 
 static bool section_open(const struct mcu *mcu, uint32_t address)

@@ -1,7 +1,7 @@
 /*
  * The pty of a virtual board. tty_ioctl(4), pty(7). Linux answers TCGETS2 on the master with the
  * settings of the slave, and sets POLLHUP on the master while the slave has been opened before and
- * is open no longer.
+ * is open no longer. inotify(7) tells of each open and close between two looks.
  */
 #include "pty.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,15 +59,27 @@ static bool hang_up_once(const char *slave)
     return fd >= 0 && close(fd) == 0;
 }
 
+static int watch_opens(const char *slave)
+{
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+    if (watch >= 0 && inotify_add_watch(watch, slave, IN_OPEN | IN_CLOSE) < 0) {
+        close(watch);
+        return -1;
+    }
+    return watch;
+}
+
 bool pty_attach(struct pty *pty)
 {
     char slave[64];
 
     pty->opened = false;
+    pty->watch = -1;
     pty->master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (pty->master < 0 || grantpt(pty->master) < 0 || unlockpt(pty->master) < 0 ||
         ptsname_r(pty->master, slave, sizeof slave) != 0 || !set_raw(pty->master) ||
-        !hang_up_once(slave)) {
+        !hang_up_once(slave) || (pty->watch = watch_opens(slave)) < 0) {
         fprintf(stderr, "vboard: making a pty: %s\n", strerror(errno));
         return false;
     }
@@ -83,18 +96,49 @@ void pty_detach(struct pty *pty)
         return;
     unlink(pty->link);
     close(pty->master);
+    close(pty->watch);
     pty->master = -1;
     pty->opened = false;
 }
 
-bool pty_look(struct pty *pty)
+/* Opens and closes since the last look. A second host that opens and closes meanwhile is an open
+ * before a close; a close before an open is the port let go and taken again. */
+struct opens {
+    bool open, close, close_then_open;
+};
+
+static struct opens drain_watch(const struct pty *pty)
+{
+    struct opens seen = {0};
+    _Alignas(struct inotify_event) char events[4096];
+    ssize_t length;
+
+    while ((length = read(pty->watch, events, sizeof events)) > 0) {
+        for (ssize_t at = 0; at < length;) {
+            const struct inotify_event *event = (const struct inotify_event *)(events + at);
+            seen.open |= (event->mask & IN_OPEN) != 0;
+            seen.close_then_open |= (event->mask & IN_OPEN) && seen.close;
+            seen.close |= (event->mask & IN_CLOSE) != 0;
+            at += (ssize_t)(sizeof *event + event->len);
+        }
+    }
+    return seen;
+}
+
+enum pty_change pty_look(struct pty *pty)
 {
     struct pollfd look = {.fd = pty->master, .events = POLLIN};
+    bool was_open = pty->opened;
 
     if (pty->master < 0)
-        return false;
+        return PTY_SAME;
+    struct opens seen = drain_watch(pty);
     pty->opened = poll(&look, 1, 0) >= 0 && !(look.revents & POLLHUP);
-    return pty->opened;
+    if (pty->opened != was_open)
+        return was_open ? PTY_CLOSED : PTY_OPENED;
+    if (was_open)
+        return seen.close_then_open ? PTY_REOPENED : PTY_SAME;
+    return seen.open ? PTY_TOUCHED : PTY_SAME;
 }
 
 size_t pty_read(struct pty *pty, uint8_t *bytes, size_t max)
@@ -135,4 +179,5 @@ void pty_forget_unread(struct pty *pty)
         return;
     ioctl(fd, TCFLSH, 0 /* TCIFLUSH, which <termios.h> would define */);
     close(fd);
+    drain_watch(pty);
 }

@@ -12,8 +12,17 @@
 
 struct pty {
     int master;       /* -1: the port is not there */
+    int watch;        /* inotify on the slave: opens too short to be seen otherwise */
     const char *link; /* path of the symbolic link */
     bool opened;      /* a host had it open when last looked at */
+};
+
+enum pty_change {
+    PTY_SAME,
+    PTY_OPENED,
+    PTY_CLOSED,
+    PTY_TOUCHED,  /* opened and closed again */
+    PTY_REOPENED, /* closed and opened again */
 };
 
 /* Makes a new pty, raw and with nobody on it, and points the link at it. False with a line on
@@ -23,8 +32,8 @@ bool pty_attach(struct pty *pty);
 /* Hangs up: hosts that have it open see it vanish, and so does the link. */
 void pty_detach(struct pty *pty);
 
-/* Looks whether a host has it open now. */
-bool pty_look(struct pty *pty);
+/* What hosts have done since the last look; sets `opened`. */
+enum pty_change pty_look(struct pty *pty);
 
 /* What a host wrote: bytes read, 0 if nothing is there. */
 size_t pty_read(struct pty *pty, uint8_t *bytes, size_t max);

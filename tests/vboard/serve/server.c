@@ -5,8 +5,8 @@
  *   SIGHUP   the reset button          SIGUSR1  power off and on
  *   SIGTERM, SIGINT  write the memories and end
  *
- * A pty has no events for "opened" and "rate changed", so it looks once a millisecond: shorter than
- * any reset pulse or boot window.
+ * A pty has no event for "rate changed", so it looks once a millisecond: shorter than any reset
+ * pulse or boot window.
  */
 #include "server.h"
 
@@ -133,18 +133,20 @@ static void read_host(struct server *server)
     }
 }
 
-/* The rate is taken before the close is told: a 1200-baud touch is both. */
+/* The rate is taken before a close is told: a 1200-baud touch is both. */
 static void look_at_port(struct server *server)
 {
     if (server->pty.master < 0)
         return;
-    bool was_open = server->pty.opened, is_open = pty_look(&server->pty);
+    enum pty_change change = pty_look(&server->pty);
 
-    if (is_open && !was_open)
+    if (change == PTY_REOPENED)
+        host_closed(server);
+    if (change == PTY_OPENED || change == PTY_REOPENED || change == PTY_TOUCHED)
         host_opened(server);
     look_at_rate(server);
     read_host(server);
-    if (was_open && !is_open)
+    if (change == PTY_CLOSED || change == PTY_TOUCHED)
         host_closed(server);
 }
 
@@ -220,8 +222,9 @@ static void wait_for_something(struct server *server)
     uint64_t now = present(server), next = line_next(&server->line);
     uint64_t wait = next <= now ? 0 : next - now;
     struct timespec timeout = {0};
-    struct pollfd look[2] = {
+    struct pollfd look[3] = {
         {.fd = server->signals, .events = POLLIN},
+        {.fd = server->pty.master >= 0 ? server->pty.watch : -1, .events = POLLIN},
         /* While nobody has it open, POLLHUP would end every wait at once. */
         {.fd = server->pty.opened ? server->pty.master : -1, .events = POLLIN},
     };
@@ -229,16 +232,16 @@ static void wait_for_something(struct server *server)
     if (wait > LOOK_EVERY)
         wait = LOOK_EVERY;
     timeout.tv_nsec = (long)wait * 1000;
-    ppoll(look, 2, &timeout, NULL);
+    ppoll(look, 3, &timeout, NULL);
 }
 
 static void run(struct server *server)
 {
     while (!server->end) {
         take_signals(server);
-        look_at_port(server);
         live(server);
         give_to_host(server);
+        look_at_port(server);
         follow_link(server);
         wait_for_something(server);
     }
