@@ -197,23 +197,47 @@ static int check_vectors(const struct check_input *in, struct error *err)
     return check_refused(in->options, CHECK_VECTORS, err);
 }
 
+/* Starts that loaders of this board use, best first. */
+static size_t own_starts(const struct check_input *in, uint64_t *starts, size_t max)
+{
+    size_t count = 0;
+    if (in->loader->has_start)
+        starts[count++] = in->loader->start;
+    for (size_t i = 0; i < in->loader->start_count && count < max; i++)
+        starts[count++] = in->loader->starts[i];
+    if (!count)
+        starts[count++] = in->flash->start;
+    return count;
+}
+
+/* Linked for none of the board's starts: is it one that other loaders use? (Klipper's menuconfig
+ * offers these offsets.) Returns false if that cannot be told. */
+static bool foreign_start(const struct check_input *in, uint64_t *found)
+{
+    static const uint32_t offsets[] = {0,      0x800,  0x1000, 0x2000, 0x4000,  0x5000,  0x7000,
+                                       0x8000, 0x8800, 0x9000, 0xc000, 0x10000, 0x20000, 0x20200};
+    uint64_t bases[sizeof offsets / sizeof offsets[0]];
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++)
+        bases[i] = in->flash->start + offsets[i];
+    return image_link_address(in->image, bases, sizeof bases / sizeof bases[0], found) == 1;
+}
+
 int check_raw_start(const struct check_input *in, uint64_t *start, struct error *err)
 {
-    uint64_t bases[16];
-    size_t count = 0, fits;
-    if (in->loader->has_start)
-        bases[count++] = in->loader->start;
-    for (size_t i = 0; i < in->loader->start_count && count < 16; i++)
-        bases[count++] = in->loader->starts[i];
-    if (!count)
-        bases[count++] = in->flash->start;
+    uint64_t bases[16], linked;
+    size_t count = own_starts(in, bases, sizeof bases / sizeof bases[0]);
     *start = bases[0];
     /* The link address can be read from ARM images only; AVR code is always linked for 0. */
     if (in->board->chip->machine != MACHINE_ARM || !in->image->vectors.plausible)
         return OK;
-    fits = image_link_address(in->image, bases, count, start);
-    if (fits == 1 || count == 1 || in->loader->has_start)
-        return OK; /* check_vectors sees a table that does not fit */
+    size_t fits = image_link_address(in->image, bases, count, start);
+    if (fits == 1)
+        return OK;
+    *start = bases[0];
+    if (fits == 0)
+        return foreign_start(in, &linked) ? refuse_start(in, linked, err) : OK;
+    if (count == 1 || in->loader->has_start)
+        return OK;
     error_refuse(err, names[CHECK_START],
                  "%s: which of this board's starts it was linked for cannot be read from it",
                  first_source(in->image));

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "plan.h"
 
 struct fixture {
@@ -256,6 +257,39 @@ static void an_arm_image_with_good_vectors_is_accepted(void **state)
     assert_steps(&f->plan, "enter erase write verify run");
 }
 
+/* A raw binary with a vector table of its own, as the linker makes it for `base`. */
+static void add_raw_arm(struct fixture *f, uint32_t base, size_t length)
+{
+    uint8_t *bytes = malloc(length);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)(i * 7 + 1);
+    put_le32(bytes, 0x20008000);
+    for (size_t i = 1; i < 16; i++)
+        put_le32(bytes + 4 * i, (base + 0x100 * (uint32_t)i % (uint32_t)length) | 1);
+    assert_int_equal(image_parse(&f->image, "raw.bin", bytes, length, NULL, &f->err), OK);
+    assert_false(f->image.placed);
+    free(bytes);
+}
+
+static void a_raw_image_goes_to_the_loaders_start(void **state)
+{
+    struct fixture *f = *state;
+    add_raw_arm(f, 0x4000, 3000);
+    assert_int_equal(plan(f, "arduino-m0", "stk500v2"), OK);
+    assert_int_equal(f->image.segments[0].address, 0x4000);
+}
+
+static void a_raw_image_linked_for_another_start_is_refused_naming_both(void **state)
+{
+    struct fixture *f = *state;
+    add_raw_arm(f, 0x20000, 3000);
+    assert_int_equal(plan(f, "arduino-m0", "stk500v2"), ERR_REFUSED);
+    assert_string_equal(f->err.check, "start");
+    assert_non_null(strstr(f->err.message, "0x20000"));
+    assert_non_null(strstr(f->err.message, "0x4000"));
+}
+
 /* ---- recipes ---- */
 
 static int recipe(struct fixture *f, const char *words)
@@ -329,6 +363,8 @@ int main(void)
         TEST(the_last_byte_below_the_bootloader_is_accepted),
         TEST(an_arm_image_without_vectors_is_refused),
         TEST(an_arm_image_with_good_vectors_is_accepted),
+        TEST(a_raw_image_goes_to_the_loaders_start),
+        TEST(a_raw_image_linked_for_another_start_is_refused_naming_both),
         TEST(a_recipe_becomes_steps_with_a_restart_before_writing),
         TEST(a_recipe_refuses_fuses_that_lock_the_user_out),
         TEST(a_bootloader_below_its_section_is_refused),
