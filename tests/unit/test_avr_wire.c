@@ -99,7 +99,8 @@ static void stk500v1_sends_the_extended_address_anew_after_a_bank(void **state)
     strcat(first, " 20");
     struct session session = session_on(turns, &method_stk500v1, "atmega2560", &by_dtr);
     struct image image = {.count = 0};
-    const struct job job = {.image = &image, .region = chip_region(session.chip, MEM_FLASH)};
+    const struct job job = {
+        .image = &image, .region = chip_region(session.chip, MEM_FLASH), .erased = true};
     uint8_t bytes[256];
     memset(bytes, 0x33, sizeof bytes);
     assert_int_equal(image_add(&image, MEM_FLASH, 0, bytes, sizeof bytes, NULL), OK);
@@ -329,7 +330,8 @@ static void avr109_sends_the_next_block_before_the_last_is_acknowledged(void **s
         strcat(block, " 33");
     struct session session = session_on(turns, &method_avr109, "atmega32u4", NULL);
     struct image image = {.count = 0};
-    const struct job job = {.image = &image, .region = chip_region(session.chip, MEM_FLASH)};
+    const struct job job = {
+        .image = &image, .region = chip_region(session.chip, MEM_FLASH), .erased = true};
     uint8_t bytes[384];
     memset(bytes, 0x33, sizeof bytes);
     assert_int_equal(image_add(&image, MEM_FLASH, 0, bytes, sizeof bytes, NULL), OK);
