@@ -148,15 +148,11 @@ size_t pty_read(struct pty *pty, uint8_t *bytes, size_t max)
     return count > 0 ? (size_t)count : 0;
 }
 
-void pty_write(struct pty *pty, const uint8_t *bytes, size_t length)
+size_t pty_write(struct pty *pty, const uint8_t *bytes, size_t length)
 {
-    while (pty->opened && length > 0) {
-        ssize_t count = write(pty->master, bytes, length);
-        if (count <= 0)
-            return;
-        bytes += count;
-        length -= (size_t)count;
-    }
+    ssize_t count = write(pty->master, bytes, length);
+
+    return count > 0 ? (size_t)count : 0;
 }
 
 uint32_t pty_rate(const struct pty *pty)

@@ -38,8 +38,8 @@ enum pty_change pty_look(struct pty *pty);
 /* What a host wrote: bytes read, 0 if nothing is there. */
 size_t pty_read(struct pty *pty, uint8_t *bytes, size_t max);
 
-/* Bytes that find no reader, or no room, are lost as on a wire. */
-void pty_write(struct pty *pty, const uint8_t *bytes, size_t length);
+/* Gives the host what there is room for; returns how many bytes that was. */
+size_t pty_write(struct pty *pty, const uint8_t *bytes, size_t length);
 
 /* The rate the host has set, in baud; any rate, also 250000. */
 uint32_t pty_rate(const struct pty *pty);

@@ -31,6 +31,7 @@ enum {
     REPLUG_TIME = 1 * SECOND, /* a cut cable is put back after this */
     /* Unpaced, the board's time waits for a host computer that is slow to simulate it. */
     LATE_AT_MOST = 5 * MILLISECOND,
+    OUTPUT_MAX = 4096,
 };
 
 struct server {
@@ -44,6 +45,8 @@ struct server {
     uint64_t replug_at; /* a cut cable, or lost power: when it is over; 0 = neither */
     int signals;
     bool end;
+    uint8_t output[OUTPUT_MAX]; /* on its way to the host */
+    size_t pending;
 };
 
 /* The board's time, microseconds since it started. */
@@ -150,15 +153,24 @@ static void look_at_port(struct server *server)
         host_closed(server);
 }
 
+/* With nobody there, bytes are lost as on a wire; with a slow reader, they wait. */
 static void give_to_host(struct server *server)
 {
-    uint8_t bytes[4096];
-    size_t length;
-
-    while ((length = line_take(&server->line, bytes, sizeof bytes)) > 0) {
-        journal_bytes(&server->journal, server->line.v.now, '<', bytes, length);
-        pty_write(&server->pty, bytes, length);
-    }
+    do {
+        if (server->pending == 0) {
+            server->pending = line_take(&server->line, server->output, OUTPUT_MAX);
+            journal_bytes(&server->journal, server->line.v.now, '<', server->output,
+                          server->pending);
+        }
+        size_t given = server->pending;
+        if (server->pty.opened)
+            given = pty_write(&server->pty, server->output, server->pending);
+        server->pending -= given;
+        if (server->pending)
+            memmove(server->output, server->output + given, server->pending);
+        else if (given == 0)
+            return;
+    } while (server->pending == 0);
 }
 
 /* ---- a port that leaves and comes back ---- */
@@ -226,7 +238,8 @@ static void wait_for_something(struct server *server)
         {.fd = server->signals, .events = POLLIN},
         {.fd = server->pty.master >= 0 ? server->pty.watch : -1, .events = POLLIN},
         /* While nobody has it open, POLLHUP would end every wait at once. */
-        {.fd = server->pty.opened ? server->pty.master : -1, .events = POLLIN},
+        {.fd = server->pty.opened ? server->pty.master : -1,
+         .events = (short)(server->pending ? POLLIN | POLLOUT : POLLIN)},
     };
 
     if (wait > LOOK_EVERY)
