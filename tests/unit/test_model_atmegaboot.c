@@ -155,6 +155,17 @@ static void atmegaboot_is_lost_after_a_page_longer_than_its_buffer(void **state)
     bench_free(bench);
 }
 
+static void atmegaboot_starts_at_address_zero(void **state)
+{
+    (void)state;
+    struct bench *bench = atmegaboot("atmega1284p");
+    bench->flash[0] = 0x0c;
+    bench_exchange(bench, "55 00 10 20", "14 10");
+    bench_pulse(bench, ATMEGABOOT_UP);
+    bench_exchange(bench, "74 00 01 46 20", "14 0C 10");
+    bench_free(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +177,7 @@ int main(void)
         cmocka_unit_test(atmegaboot_starts_an_application_but_not_a_blank_chip),
         cmocka_unit_test(atmegaboot_writes_eeprom_at_twice_the_loaded_address),
         cmocka_unit_test(atmegaboot_is_lost_after_a_page_longer_than_its_buffer),
+        cmocka_unit_test(atmegaboot_starts_at_address_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

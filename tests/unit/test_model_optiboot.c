@@ -427,6 +427,17 @@ static void optiboot_ends_in_the_application_at_a_wrong_rate(void **state)
     bench_free(bench);
 }
 
+static void optiboot_starts_at_address_zero(void **state)
+{
+    (void)state;
+    struct bench *bench = optiboot("atmega1284p", NULL);
+    bench->flash[0] = 0x0c;
+    bench_exchange(bench, "55 00 10 20", "14 10");
+    bench_pulse(bench, OPTIBOOT_UP);
+    bench_exchange(bench, "74 00 01 46 20", "14 0C 10");
+    bench_free(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +466,7 @@ int main(void)
         cmocka_unit_test(optiboot_acts_out_faults),
         cmocka_unit_test(optiboot_locked_acknowledges_and_writes_nothing),
         cmocka_unit_test(optiboot_ends_in_the_application_at_a_wrong_rate),
+        cmocka_unit_test(optiboot_starts_at_address_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

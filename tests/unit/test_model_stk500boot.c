@@ -46,7 +46,7 @@ static size_t hear(struct bench *bench, uint8_t sequence, uint8_t *body)
 /* Says a body given as hex and expects one, both without frame. */
 static void body(struct bench *bench, const char *say_hex, const char *hear_hex)
 {
-    uint8_t bytes[FRAME_MAX], heard[FRAME_MAX], expected[FRAME_MAX];
+    uint8_t bytes[FRAME_MAX] = {0}, heard[FRAME_MAX], expected[FRAME_MAX];
     say(bench, 1, bytes, bench_hex(say_hex, bytes, sizeof bytes));
     size_t length = hear(bench, 1, heard);
     assert_int_equal(length, bench_hex(hear_hex, expected, sizeof expected));

@@ -49,6 +49,7 @@ static void enter_loader(struct atmegaboot *a)
     a->until = boot_now(&a->boot) + BOOT_START_UP;
     a->in_command = false;
     a->errors = 0;
+    a->address = 0; /* the C start-up clears it */
 }
 
 /* Blank flash runs up to the loader again, which looks at no reset flag. */
@@ -59,6 +60,7 @@ static void start_application(struct atmegaboot *a)
     a->until = again ? boot_now(&a->boot) + DEAF : UINT64_MAX;
     a->in_command = false;
     a->errors = 0;
+    a->address = 0;
 }
 
 static void atmegaboot_reset(struct vserial *dev, enum vreset cause)

@@ -56,6 +56,7 @@ static void optiboot_reset(struct vserial *dev, enum vreset cause)
     o->period = OPTIBOOT_WATCHDOG;
     o->flagged = 0;
     o->rampz = 0;
+    o->address = 0;
     start_application(o);
     if (application || o->boot.broken)
         return;
