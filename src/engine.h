@@ -70,7 +70,7 @@ struct target {
     char probe[256]; /* -p as given, or "" */
 };
 
-/* cli.md "Which method": fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to make it
+/* Which method, which device: fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to make it
  * appear, for each method of the board), ERR_AMBIGUOUS (the list). Opens nothing. */
 int target_select(struct target *target, const struct target_request *request, struct error *err);
 

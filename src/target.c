@@ -160,7 +160,7 @@ static int report_several(const struct target_request *request, const char *list
     return error_hint(err, "say which with --device:\n%s", list);
 }
 
-/* The loaders worth trying, best first, as cli.md orders them. */
+/* The loaders worth trying, best first. */
 struct shortlist {
     const struct loader *loaders[16];
     size_t count;

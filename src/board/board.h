@@ -68,6 +68,10 @@ struct board_db;
 
 /* Reads the files in order, later ones override. ERR_BOARDS_FILE with file and line. */
 int board_db_load(struct board_db **db, const char *const *files, size_t count, struct error *err);
+
+/* The shipped file, /etc/mflash/boards.ini, the user's own, $MFLASH_BOARDS, and `more` (or NULL).
+ */
+int board_db_open(struct board_db **db, const char *more, struct error *err);
 void board_db_free(struct board_db *db);
 
 size_t board_count(const struct board_db *db);

@@ -10,58 +10,9 @@
 #include "base/text.h"
 #include "commands/klipper_tree.h"
 
-/* ---- boards files ---- */
-
-enum { FILES_MAX = 5 };
-
-/* "../boards.ini" beside the build tree's executable, else the installed one. */
-static void shipped_boards(char path[PATH_MAX])
-{
-    char exe[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = '\0';
-    int n = snprintf(path, PATH_MAX, "%s/../boards.ini", exe);
-    if (n < 0 || n >= PATH_MAX || access(path, R_OK) != 0)
-        (void)snprintf(path, PATH_MAX, "%s/boards.ini", MFLASH_DATADIR);
-}
-
-static void config_boards(char path[PATH_MAX])
-{
-    const char *config = getenv("XDG_CONFIG_HOME");
-    const char *home = getenv("HOME");
-    if (config && *config)
-        (void)snprintf(path, PATH_MAX, "%s/mflash/boards.ini", config);
-    else
-        (void)snprintf(path, PATH_MAX, "%s/.config/mflash/boards.ini", home ? home : "");
-}
-
 int app_boards(struct app *app, struct error *err)
 {
-    if (app->db)
-        return OK;
-    char shipped[PATH_MAX], config[PATH_MAX];
-    shipped_boards(shipped);
-    config_boards(config);
-    const char *environment = getenv("MFLASH_BOARDS");
-    const struct {
-        const char *path;
-        bool must_exist;
-    } places[FILES_MAX] = {
-        {shipped, true},
-        {"/etc/mflash/boards.ini", false},
-        {config, false},
-        {environment && *environment ? environment : NULL, true},
-        {app->options.boards, true},
-    };
-    const char *files[FILES_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < FILES_MAX; i++)
-        if (places[i].path && (places[i].must_exist || access(places[i].path, R_OK) == 0))
-            files[count++] = places[i].path;
-    return board_db_load(&app->db, files, count, err);
+    return app->db ? OK : board_db_open(&app->db, app->options.boards, err);
 }
 
 /* ---- the board ---- */

@@ -30,24 +30,6 @@ static int find_executable(struct vboard *vboard, char *folder, struct error *er
     return OK;
 }
 
-/* The shipped file, $MFLASH_BOARDS, --boards; later ones override. */
-static int load_boards(struct vboard *vboard, const char *folder, struct error *err)
-{
-    char shipped[PATH_MAX + 16];
-    const char *files[3], *more = getenv("MFLASH_BOARDS");
-    size_t count = 0;
-
-    snprintf(shipped, sizeof shipped, "%s/../boards.ini", folder);
-    if (access(shipped, R_OK) != 0)
-        snprintf(shipped, sizeof shipped, "%s/boards.ini", MFLASH_DATADIR);
-    files[count++] = shipped;
-    if (more && *more)
-        files[count++] = more;
-    if (vboard->launch.boards_file)
-        files[count++] = vboard->launch.boards_file;
-    return board_db_load(&vboard->db, files, count, err);
-}
-
 static void list_boards(const struct vboard *vboard)
 {
     for (size_t i = 0; i < board_count(vboard->db); i++) {
@@ -119,7 +101,7 @@ static int start(struct vboard *vboard, struct error *err)
     int result;
 
     if ((result = find_executable(vboard, folder, err)) != OK ||
-        (result = load_boards(vboard, folder, err)) != OK ||
+        (result = board_db_open(&vboard->db, vboard->launch.boards_file, err)) != OK ||
         (result = models_ask(&vboard->models, vboard->executable, err)) != OK)
         return result;
     if (!vboard->launch.list)
