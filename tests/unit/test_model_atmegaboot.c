@@ -155,6 +155,23 @@ static void atmegaboot_is_lost_after_a_page_longer_than_its_buffer(void **state)
     bench_free(bench);
 }
 
+static void atmegaboot_tears_an_unaligned_page_apart(void **state)
+{
+    (void)state;
+    struct bench *bench = atmegaboot("atmega1284p");
+    uint8_t data[256];
+    memset(bench->flash, 0, 256);
+    bench_ramp(data, sizeof data);
+    bench_exchange(bench, "55 08 00 20", "14 10"); /* byte 16 */
+    bench_say_page(bench, "64 01 00 46", data, 256, "20");
+    bench_hears(bench, "14 10");
+    /* Erased where the first word goes, written where the last one went. */
+    assert_blank(bench, 0, 256);
+    assert_page(bench, 256 + 16, data, 240);
+    assert_page(bench, 256, data + 240, 16);
+    bench_free(bench);
+}
+
 static void atmegaboot_starts_at_address_zero(void **state)
 {
     (void)state;
@@ -177,6 +194,7 @@ int main(void)
         cmocka_unit_test(atmegaboot_starts_an_application_but_not_a_blank_chip),
         cmocka_unit_test(atmegaboot_writes_eeprom_at_twice_the_loaded_address),
         cmocka_unit_test(atmegaboot_is_lost_after_a_page_longer_than_its_buffer),
+        cmocka_unit_test(atmegaboot_tears_an_unaligned_page_apart),
         cmocka_unit_test(atmegaboot_starts_at_address_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

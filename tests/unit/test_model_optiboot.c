@@ -427,6 +427,38 @@ static void optiboot_ends_in_the_application_at_a_wrong_rate(void **state)
     bench_free(bench);
 }
 
+static void optiboot_watchdog_is_not_fed_by_a_framing_error(void **state)
+{
+    (void)state;
+    struct bench *bench = optiboot("atmega1284p", NULL);
+    struct serial_settings slow = {.baud = 57600, .stop_bits = 1};
+    struct serial_settings right = {.baud = 115200, .stop_bits = 1};
+    bench_wait(bench, 800 * MILLISECOND);
+    bench->serial->ops->configure(bench->serial, &slow, NULL);
+    bench_say(bench, "00"); /* heard as 00 with its stop bit low: a command, but no food */
+    bench_wait(bench, 300 * MILLISECOND);
+    bench->serial->ops->configure(bench->serial, &right, NULL);
+    bench_say(bench, "20");
+    bench_hears_nothing(bench, SECOND);
+    bench_free(bench);
+}
+
+static void optiboot_turns_an_unaligned_page_round(void **state)
+{
+    (void)state;
+    struct bench *bench = optiboot("atmega328p", NULL);
+    uint8_t data[128];
+    bench_ramp(data, sizeof data);
+    bench_say_page(bench, "55 08 00 20 64 00 80 46", data, 128, "20"); /* byte 16 */
+    bench_hears(bench, "14 10");
+    bench_hears(bench, "14");
+    bench_hears(bench, "10");
+    assert_page(bench, 16, data, 112);
+    assert_page(bench, 0, data + 112, 16);
+    assert_blank(bench, 128, 256);
+    bench_free(bench);
+}
+
 static void optiboot_starts_at_address_zero(void **state)
 {
     (void)state;
@@ -466,6 +498,8 @@ int main(void)
         cmocka_unit_test(optiboot_acts_out_faults),
         cmocka_unit_test(optiboot_locked_acknowledges_and_writes_nothing),
         cmocka_unit_test(optiboot_ends_in_the_application_at_a_wrong_rate),
+        cmocka_unit_test(optiboot_watchdog_is_not_fed_by_a_framing_error),
+        cmocka_unit_test(optiboot_turns_an_unaligned_page_round),
         cmocka_unit_test(optiboot_starts_at_address_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

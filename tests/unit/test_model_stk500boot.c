@@ -156,6 +156,7 @@ static void chip_erase_only_sets_the_counter_back(void **state)
     program(bench, data, 256);
     body(bench, "12 09 00 AC 80 00 00", "12 C0");
     assert_int_equal(bench->flash[0x300], 0);
+    memset(bench->flash, 0, 0x400);
     load(bench, 0);
     program(bench, data, 256); /* the counter is at page 0 again */
     program(bench, data, 256);
