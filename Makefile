@@ -23,14 +23,20 @@ LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_S
 GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
 # Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
-VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c)) tests/vboard/line.c tests/vboard/virtual_serial.c
-VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c)) $(sort $(wildcard tests/vboard/serve/*.c))
+VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c
+VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
+                    tests/vboard/virtual_serial.c $(VBOARD_LINE_SRC)
+VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC)
+VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
+VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c))
 VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(sort $(wildcard tests/unit/*.c)))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
-all: $(B)/mflash $(B)/vboard $(B)/vboard-avr
+VBOARDS := $(B)/vboard $(B)/vboard-avr $(B)/vboard-arm
+
+all: $(B)/mflash $(VBOARDS)
 
 $(B)/mflash: $(call objects,$(CLI_SRC)) $(B)/libmflash.a
 	$(CC) -o $@ $^ $(ALL_LIBS)
@@ -38,12 +44,15 @@ $(B)/mflash: $(call objects,$(CLI_SRC)) $(B)/libmflash.a
 $(B)/libmflash.a: $(call objects,$(LIB_SRC)) $(GEN_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
-# The launcher links neither simavr (GPL-3) nor, later, Unicorn (GPL-2).
+# The launcher links neither simavr (GPL-3) nor Unicorn (GPL-2), and no executable links both.
 $(B)/vboard: $(call objects,$(VBOARD_SRC)) $(B)/libmflash.a
 	$(CC) -o $@ $^ $(ALL_LIBS)
 
-$(B)/vboard-avr: $(call objects,$(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC)) $(B)/gen/vmodels_avr.o $(B)/libmflash.a
+$(B)/vboard-avr: $(call objects,$(VBOARD_AVR_SRC) $(VBOARD_SERVE_SRC)) $(B)/gen/vmodels_avr.o $(B)/libmflash.a
 	$(CC) -o $@ $^ $(ALL_LIBS) -lsimavr -lelf -lm
+
+$(B)/vboard-arm: $(call objects,$(VBOARD_ARM_SRC) $(VBOARD_SERVE_SRC)) $(B)/gen/vmodels_arm.o $(B)/libmflash.a
+	$(CC) -o $@ $^ $(ALL_LIBS) -lunicorn -lm
 
 $(B)/%.o: %.c | $(B)/gen/methods.c
 	@mkdir -p $(@D)
@@ -56,9 +65,13 @@ $(B)/gen/methods.c: $(METHOD_SRC) scripts/gen-table
 	@mkdir -p $(@D)
 	scripts/gen-table method methods method.h $(METHOD_SRC) > $@
 
-$(B)/gen/vmodels_avr.c: $(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC) scripts/gen-table
+$(B)/gen/vmodels_avr.c: $(VBOARD_AVR_SRC) scripts/gen-table
 	@mkdir -p $(@D)
-	scripts/gen-table vmodel vmodels model.h $(VBOARD_AVR_SRC) $(VBOARD_MODEL_SRC) > $@
+	scripts/gen-table vmodel vmodels model.h $(VBOARD_AVR_SRC) > $@
+
+$(B)/gen/vmodels_arm.c: $(VBOARD_ARM_SRC) scripts/gen-table
+	@mkdir -p $(@D)
+	scripts/gen-table vmodel vmodels model.h $(VBOARD_ARM_SRC) > $@
 
 $(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
 	@mkdir -p $(@D)
@@ -69,7 +82,7 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(call objects,$(UNIT_HELP_SRC) $(VBOARD_MODEL_SRC)) $(B)/libmflash.a
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lm
+	$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lunicorn -lm
 
 unit: $(UNIT_BIN)
 
@@ -84,7 +97,7 @@ FUZZ_SECONDS ?= 600
 
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(call objects,$(VBOARD_MODEL_SRC)) $(B)/libmflash.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS) -lm
+	$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS) -lunicorn -lm
 
 fuzz-build:
 	$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE='-fsanitize=address,undefined,fuzzer-no-link' CFLAGS='-O1 -g' fuzz-binaries
@@ -104,13 +117,12 @@ flash: $(B)/mflash
 
 install: all
 	install -Dm755 $(B)/mflash $(DESTDIR)$(PREFIX)/bin/mflash
-	install -Dm755 $(B)/vboard $(DESTDIR)$(PREFIX)/bin/vboard
-	install -Dm755 $(B)/vboard-avr $(DESTDIR)$(PREFIX)/bin/vboard-avr
+	for f in $(notdir $(VBOARDS)); do install -Dm755 $(B)/$$f $(DESTDIR)$(PREFIX)/bin/$$f || exit 1; done
 	install -Dm644 boards.ini $(DESTDIR)$(PREFIX)/share/mflash/boards.ini
 	install -Dm644 docs/mflash.1 $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/mflash $(DESTDIR)$(PREFIX)/bin/vboard $(DESTDIR)$(PREFIX)/bin/vboard-avr
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,mflash $(notdir $(VBOARDS)))
 	rm -f $(DESTDIR)$(PREFIX)/share/mflash/boards.ini $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
 
 clean:

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "models/wrong_rate.h"
+#include "wrong_rate.h"
 
 struct echo {
     struct vserial serial;

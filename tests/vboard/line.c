@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "models/wrong_rate.h"
+#include "wrong_rate.h"
 
 enum {
     NS = 1000, /* in a microsecond */

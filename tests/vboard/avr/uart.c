@@ -58,12 +58,15 @@ static avr_uart_t *find_usart0(avr_t *avr)
 bool uart_init(struct mcu *mcu)
 {
     avr_t *avr = mcu->avr;
-    uint32_t flags = 0; /* neither echo on stdout nor sleep while the program polls */
+    uint32_t flags = 0;
 
     mcu->uart.io = find_usart0(avr);
     if (!mcu->uart.io)
         return false;
-    avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &flags);
+    /* Neither an echo on stdout, whose buffer simavr overruns, nor sleep while the program polls.
+     */
+    for (int name = '0'; name <= '3'; name++)
+        avr_ioctl(avr, (uint32_t)AVR_IOCTL_UART_SET_FLAGS(name), &flags);
     mcu->uart.input = avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT),
                             on_transmit, mcu);

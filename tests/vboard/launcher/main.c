@@ -13,12 +13,12 @@
 
 struct vboard {
     struct launch launch;
-    char executable[PATH_MAX + 16];
+    char executables[2][PATH_MAX + 16];
     struct board_db *db;
     struct models models;
 };
 
-static int find_executable(struct vboard *vboard, char *folder, struct error *err)
+static int find_executables(struct vboard *vboard, char *folder, struct error *err)
 {
     ssize_t length = readlink("/proc/self/exe", folder, PATH_MAX - 1);
 
@@ -26,7 +26,8 @@ static int find_executable(struct vboard *vboard, char *folder, struct error *er
         return error_set(err, ERR_FAILED, "/proc/self/exe cannot be read");
     folder[length] = '\0';
     dirname(folder);
-    snprintf(vboard->executable, sizeof vboard->executable, "%s/vboard-avr", folder);
+    snprintf(vboard->executables[0], sizeof vboard->executables[0], "%s/vboard-avr", folder);
+    snprintf(vboard->executables[1], sizeof vboard->executables[1], "%s/vboard-arm", folder);
     return OK;
 }
 
@@ -92,7 +93,7 @@ static int become_board(struct vboard *vboard, struct error *err)
     const struct model *model = board->chip ? choose_model(vboard, board) : NULL;
     if (!model)
         return report_no_model(vboard, board, err);
-    return launch_exec(&vboard->launch, vboard->executable, board, model, err);
+    return launch_exec(&vboard->launch, model->executable, board, model, err);
 }
 
 static int start(struct vboard *vboard, struct error *err)
@@ -100,9 +101,10 @@ static int start(struct vboard *vboard, struct error *err)
     char folder[PATH_MAX];
     int result;
 
-    if ((result = find_executable(vboard, folder, err)) != OK ||
+    if ((result = find_executables(vboard, folder, err)) != OK ||
         (result = board_db_open(&vboard->db, vboard->launch.boards_file, err)) != OK ||
-        (result = models_ask(&vboard->models, vboard->executable, err)) != OK)
+        (result = models_ask(&vboard->models, vboard->executables[0], err)) != OK ||
+        (result = models_ask(&vboard->models, vboard->executables[1], err)) != OK)
         return result;
     if (!vboard->launch.list)
         return become_board(vboard, err);

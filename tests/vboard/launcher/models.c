@@ -38,6 +38,7 @@ static int read_lines(struct models *models, FILE *pipe, const char *executable,
             return OK;
         if (!parse_line(model))
             return error_set(err, ERR_FAILED, "%s list: a line that is no model", executable);
+        model->executable = executable;
         models->count++;
     }
     return error_set(err, ERR_FAILED, "%s list: more than %d models", executable, MODELS_MAX);

@@ -17,8 +17,9 @@ enum { MODELS_MAX = 128, MODEL_LINE_MAX = 1024 };
 struct model {
     char text[MODEL_LINE_MAX]; /* the line; the strings below lie in it */
     const char *name, *method, *chips, *proof;
-    uint32_t baud; /* 0: any */
-    bool fresh;    /* a programmer with a bare chip behind it */
+    uint32_t baud;          /* 0: any */
+    bool fresh;             /* a programmer with a bare chip behind it */
+    const char *executable; /* that has it */
 };
 
 struct models {
@@ -26,7 +27,8 @@ struct models {
     size_t count;
 };
 
-/* Asks `executable`. ERR_FAILED with what went wrong. */
+/* Asks `executable`, which must outlive the models, and adds what it has. ERR_FAILED with what went
+ * wrong. */
 int models_ask(struct models *models, const char *executable, struct error *err);
 
 /* The model for one bootloader of a board; NULL if there is none. The board's first baud rate
