@@ -17,7 +17,7 @@ const char *step_name(enum step_kind kind)
     static const char *const step_names[] = {
         [STEP_ENTER] = "enter",   [STEP_ERASE] = "erase", [STEP_WRITE] = "write",
         [STEP_VERIFY] = "verify", [STEP_FUSE] = "fuse",   [STEP_RESTART] = "restart",
-        [STEP_RUN] = "run",       [STEP_READ] = "read",
+        [STEP_PROVE] = "prove",   [STEP_RUN] = "run",     [STEP_READ] = "read",
     };
     return step_names[kind];
 }
@@ -126,9 +126,9 @@ static int touched_sectors(struct step *step, const struct image *image,
         const struct segment *segment = &image->segments[i];
         if (segment->memory != region->memory)
             continue;
-        uint64_t low = segment->address / region->sector * region->sector;
-        uint64_t end = segment->address + segment->length + region->sector - 1;
-        end = end / region->sector * region->sector;
+        uint64_t low = region_sector(region, segment->address).start;
+        struct span top = region_sector(region, segment->address + segment->length - 1);
+        uint64_t end = top.start + top.size;
         struct span *previous = step->range_count ? &step->ranges[step->range_count - 1] : NULL;
         if (previous && (whole_extent || low <= previous->start + previous->size)) {
             previous->size = end - previous->start;

@@ -42,7 +42,8 @@ enum step_kind {
     STEP_FUSE,    /* name = value */
     STEP_RESTART, /* so that new fuses count */
     STEP_RUN,
-    STEP_READ, /* only as a phase: a back-up, or a comparison before writing */
+    STEP_PROVE, /* the started application is asked what it is */
+    STEP_READ,  /* only as a phase: a back-up, or a comparison before writing */
 };
 
 const char *step_name(enum step_kind kind); /* "enter", "erase" … as in the JSON phases */

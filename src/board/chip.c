@@ -34,3 +34,17 @@ const struct chip *chip_by_signature(const uint8_t signature[3], const struct ch
             return &chips[i];
     return NULL;
 }
+
+struct span region_sector(const struct region *region, uint64_t address)
+{
+    uint64_t start = region->start;
+    for (size_t i = 0; i < region->run_count; i++) {
+        const struct sector_run *run = &region->runs[i];
+        uint64_t end = start + (uint64_t)run->count * run->size;
+        if (address < end)
+            return (struct span){start + (address - start) / run->size * run->size, run->size};
+        start = end;
+    }
+    uint64_t offset = (address - region->start) / region->sector * region->sector;
+    return (struct span){region->start + offset, region->sector};
+}

@@ -114,9 +114,13 @@ static int erase_extent(const struct app *app, const struct region *region, stru
                      app->options.range, end);
         return error_hint(err, "`--force loader-overlap` overrides this check");
     }
-    if (range->start % region->sector || range->size % region->sector) {
-        error_set(err, ERR_USAGE, "--range %s is not made of whole sectors of %" PRIu32 " bytes",
-                  app->options.range, region->sector);
+    struct span low = region_sector(region, range->start);
+    struct span top = region_sector(region, range->start + range->size - 1);
+    if (low.start != range->start || top.start + top.size != range->start + range->size) {
+        error_set(err, ERR_USAGE,
+                  "--range %s is not made of whole sectors: they are 0x%" PRIx64 "..0x%" PRIx64
+                  " here",
+                  app->options.range, low.start, top.start + top.size - 1);
         return error_hint(err, "what shares a sector with the range would be lost");
     }
     return OK;

@@ -83,6 +83,7 @@ struct vfaults {
 struct vconfig {
     const struct chip *chip;
     struct vmemory flash, eeprom, fuses;
+    struct vmemory options; /* STM32 option bytes, SAM GPNVM bits and user row; vmodel.options */
     struct vfaults faults;
     bool fresh;          /* a chip from the factory: default fuses, no bootloader */
     bool app;            /* start in the application, not in the loader */
@@ -96,6 +97,7 @@ struct vmodel {
     const char *method; /* the mflash method it speaks: "stk500v1", "isp" … */
     const char *const *chips; /* names of chips it can be, ends with NULL */
     uint32_t baud;            /* its UART's rate; 0 = USB CDC, any */
+    size_t options;           /* bytes of vconfig.options; 0 = it has none */
     bool fresh;               /* it is a programmer with a bare target behind it (--fresh) */
     const char *proof; /* what proves the model: "avrdude -c wiring", "real firmware in simavr" */
     /* NULL with a line on stderr if it cannot be made. */

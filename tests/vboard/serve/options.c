@@ -77,10 +77,12 @@ static int parse_memory(struct options *options, const char *spec)
         options->eeprom_file = spec + 7;
     else if (strncmp(spec, "fuses=", 6) == 0)
         options->fuses_file = spec + 6;
+    else if (strncmp(spec, "options=", 8) == 0)
+        options->options_file = spec + 8;
     else if (strncmp(spec, "flash=", 6) == 0)
         options->flash_file = spec + 6;
     else
-        return complain("an AVR has eeprom=FILE and fuses=FILE", spec);
+        return complain("an AVR has eeprom=FILE and fuses=FILE, an ARM options=FILE", spec);
     return 0;
 }
 

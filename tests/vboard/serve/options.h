@@ -10,7 +10,7 @@ struct options {
     const struct chip *chip;
     const char *link;  /* of --serve pty:LINK */
     const char *ready; /* what comes before LINK in the line `ready ...` */
-    const char *flash_file, *eeprom_file, *fuses_file, *log_file, *variant;
+    const char *flash_file, *eeprom_file, *fuses_file, *options_file, *log_file, *variant;
     bool app, fresh, paced;
     struct line_faults line_faults;
     struct vfaults faults;

@@ -79,13 +79,15 @@ static bool map_memories(struct server *server)
 {
     const struct options *options = server->options;
     struct vconfig *config = &server->config;
-    bool fresh_flash, fresh_eeprom, fresh_fuses;
+    bool fresh_flash, fresh_eeprom, fresh_fuses, fresh_options;
+    size_t option_bytes = options->model->options ? options->model->options : 1;
 
     if (!keep_map(&config->flash, region_size(options->chip, MEM_FLASH, 1), options->flash_file,
                   &fresh_flash) ||
         !keep_map(&config->eeprom, region_size(options->chip, MEM_EEPROM, 1), options->eeprom_file,
                   &fresh_eeprom) ||
-        !keep_map(&config->fuses, 4, options->fuses_file, &fresh_fuses))
+        !keep_map(&config->fuses, 4, options->fuses_file, &fresh_fuses) ||
+        !keep_map(&config->options, option_bytes, options->options_file, &fresh_options))
         return false;
     config->flash.stuck = options->stuck;
     if (fresh_fuses && options->fresh)
@@ -334,6 +336,7 @@ out:
     keep_unmap(&server->config.flash);
     keep_unmap(&server->config.eeprom);
     keep_unmap(&server->config.fuses);
+    keep_unmap(&server->config.options);
     journal_close(&server->journal, present(server));
     free(server);
     return status;
