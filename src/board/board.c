@@ -135,7 +135,15 @@ static int make_loader(struct board_db *db, struct loader *loader, const struct 
     if (ids && parse_ids(at, ids, loader->usb, sizeof loader->usb / sizeof loader->usb[0],
                          &loader->usb_count, err))
         return error_status(err);
-    return parse_loader_numbers(loader, at, err);
+    if (parse_loader_numbers(loader, at, err))
+        return error_status(err);
+    /* A board's own `start` stands instead of the `starts` it would have been given, and the other
+     * way round: its DFU loader may be one in flash. */
+    if (section_get(own, "start"))
+        loader->start_count = 0;
+    else if (section_get(own, "starts"))
+        loader->has_start = false;
+    return OK;
 }
 
 static const struct section *method_section(const struct board_db *db, const char *board,
@@ -262,7 +270,8 @@ static int check_method_section(const struct board_db *db, const struct section 
             section_get(section_find(&db->sections,
                                      section_get(board, "like") ? section_get(board, "like") : ""),
                         "methods");
-    if (board && text_has_word(methods, slash + 1))
+    /* A template without `methods` serves boards that list their own. */
+    if (board && (text_has_word(methods, slash + 1) || (template && !methods)))
         return OK;
     error_set(err, ERR_BOARDS_FILE, "%s:%u: [%s]: %s", section->file, section_line(section, NULL),
               section->name,
