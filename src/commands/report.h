@@ -44,6 +44,10 @@ void report_plan(struct report *report, const struct plan *plan, const char *dev
 void report_result(struct report *report, const struct engine *engine);
 void report_error(struct report *report, const struct error *err, const enum board_state *state);
 
+/* Ends the live line on a terminal, if there is one; adds "device" to an event, if there is one. */
+void report_end_live_line(struct report *report);
+void report_add_device(const struct report *report, json_t *event);
+
 /* "26.4 KiB", "512 B" */
 void report_bytes(char *out, size_t size, size_t bytes);
 
