@@ -6,6 +6,10 @@ DESTDIR ?=
 B ?= build
 
 VERSION := 0.1.0
+# `make V=1` shows whole commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) '$(2)')
+
 WARN := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla \
         -Wstrict-prototypes -Wmissing-prototypes -Werror
 LIBS := libserialport libelf zlib jansson
@@ -39,50 +43,62 @@ VBOARDS := $(B)/vboard $(B)/vboard-avr $(B)/vboard-arm
 all: $(B)/mflash $(VBOARDS)
 
 $(B)/mflash: $(call objects,$(CLI_SRC)) $(B)/libmflash.a
-	$(CC) -o $@ $^ $(ALL_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
 $(B)/libmflash.a: $(call objects,$(LIB_SRC)) $(GEN_OBJ)
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # The launcher links neither simavr (GPL-3) nor Unicorn (GPL-2), and no executable links both.
 $(B)/vboard: $(call objects,$(VBOARD_SRC)) $(B)/libmflash.a
-	$(CC) -o $@ $^ $(ALL_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
 $(B)/vboard-avr: $(call objects,$(VBOARD_AVR_SRC) $(VBOARD_SERVE_SRC)) $(B)/gen/vmodels_avr.o $(B)/libmflash.a
-	$(CC) -o $@ $^ $(ALL_LIBS) -lsimavr -lelf -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lsimavr -lelf -lm
 
 $(B)/vboard-arm: $(call objects,$(VBOARD_ARM_SRC) $(VBOARD_SERVE_SRC)) $(B)/gen/vmodels_arm.o $(B)/libmflash.a
-	$(CC) -o $@ $^ $(ALL_LIBS) -lunicorn -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lunicorn -lm
 
 $(B)/%.o: %.c | $(B)/gen/methods.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
 
 $(B)/gen/%.o: $(B)/gen/%.c
-	$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/vboard -c -o $@ $<
 
 $(B)/gen/methods.c: $(METHOD_SRC) scripts/gen-table
 	@mkdir -p $(@D)
-	scripts/gen-table method methods method.h $(METHOD_SRC) > $@
+	$(call say,GEN,$@)
+	$(Q)scripts/gen-table method methods method.h $(METHOD_SRC) > $@
 
 $(B)/gen/vmodels_avr.c: $(VBOARD_AVR_SRC) scripts/gen-table
 	@mkdir -p $(@D)
-	scripts/gen-table vmodel vmodels model.h $(VBOARD_AVR_SRC) > $@
+	$(call say,GEN,$@)
+	$(Q)scripts/gen-table vmodel vmodels model.h $(VBOARD_AVR_SRC) > $@
 
 $(B)/gen/vmodels_arm.c: $(VBOARD_ARM_SRC) scripts/gen-table
 	@mkdir -p $(@D)
-	scripts/gen-table vmodel vmodels model.h $(VBOARD_ARM_SRC) > $@
+	$(call say,GEN,$@)
+	$(Q)scripts/gen-table vmodel vmodels model.h $(VBOARD_ARM_SRC) > $@
 
 $(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
 	@mkdir -p $(@D)
-	scripts/gen-chips $(filter %.csv,$^) > $@
+	$(call say,GEN,$@)
+	$(Q)scripts/gen-chips $(filter %.csv,$^) > $@
 
 # ---- tests ----
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(call objects,$(UNIT_HELP_SRC) $(VBOARD_MODEL_SRC)) $(B)/libmflash.a
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lunicorn -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lunicorn -lm
 
 unit: $(UNIT_BIN)
 
@@ -97,7 +113,8 @@ FUZZ_SECONDS ?= 600
 
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(call objects,$(VBOARD_MODEL_SRC)) $(B)/libmflash.a
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS) -lunicorn -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS) -lunicorn -lm
 
 fuzz-build:
 	$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE='-fsanitize=address,undefined,fuzzer-no-link' CFLAGS='-O1 -g' fuzz-binaries
