@@ -148,6 +148,8 @@ struct session {
     struct clock *clock;         /* that link's clock */
     uint32_t baud;               /* what the user asked for, or 0: loader->bauds, method->baud */
     bool force_signature;        /* --force signature */
+    bool force_unproven;         /* --force unproven-chip */
+    bool force_size;             /* --force size */
     const char *probe;           /* -p KIND, for methods that serve several; NULL */
     const volatile sig_atomic_t
         *stop; /* set by a signal: finish the block and return; may be NULL */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "diff.h"
 #include "enter.h"
 
@@ -94,12 +95,32 @@ static void prepare_session(struct engine *engine)
         .clock = serial ? serial->clock : clock_monotonic(),
         .baud = engine->baud,
         .force_signature = engine->force_signature,
+        .force_unproven = engine->force_unproven,
+        .force_size = engine->force_size,
         .probe = target->probe[0] ? target->probe : NULL,
         .stop = engine->stop,
         .advance = on_advance,
         .note = on_note,
         .user = engine,
     };
+}
+
+static int converse(struct engine *engine, struct error *err)
+{
+    if (enter_loader(engine, err))
+        return error_status(err);
+    if (!engine->session.serial && open_link(engine, err))
+        return error_status(err);
+    return engine->target.method->connect(&engine->session, err);
+}
+
+/* A board that was just started may have been on its way out of the bus when it was touched: what
+ * is silent then is its application, which can be asked again. */
+static bool worth_another_touch(const struct engine *engine, int status)
+{
+    return (status == ERR_NO_ANSWER || status == ERR_GONE) &&
+           text_has_word(engine->target.loader->enter, "touch-1200") &&
+           !(engine->stop && *engine->stop);
 }
 
 int engine_connect(struct engine *engine, struct error *err)
@@ -112,11 +133,14 @@ int engine_connect(struct engine *engine, struct error *err)
         engine->begun = begun;
     engine->started = true;
     begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
-    if (enter_loader(engine, err))
-        return error_status(err);
-    if (!engine->session.serial && open_link(engine, err))
-        return error_status(err);
-    if (engine->target.method->connect(&engine->session, err)) {
+    int status = converse(engine, err);
+    if (worth_another_touch(engine, status)) {
+        serial_close(engine->session.serial);
+        engine->session.serial = NULL;
+        prepare_session(engine);
+        status = converse(engine, err);
+    }
+    if (status) {
         if (!err->hint[0] && engine->target.loader->ask)
             error_hint(err, "%s", engine->target.loader->ask);
         return error_context(err, "%s: %s", engine->target.board->name, engine->target.device);

@@ -41,6 +41,8 @@ static int run_command(struct app *app)
     app->engine.stop = app->stop;
     app->engine.baud = options->baud;
     app->engine.force_signature = options->forced & 1U << CHECK_SIGNATURE;
+    app->engine.force_unproven = options->forced & 1U << CHECK_UNPROVEN_CHIP;
+    app->engine.force_size = options->forced & 1U << CHECK_SIZE;
     app->engine.events = report_events(&app->report);
     if (!status)
         status = command_find(options->command)->run(app, &err);
