@@ -63,6 +63,10 @@ struct klipper_facts {
 const char *
 klipper_transport(const struct klipper_facts *facts); /* "UART", "CAN", "USB-CAN bridge", "USB" */
 
+/* The facts of a compressed dictionary that is all of `stream`, as a running firmware hands it
+ * over. False if it is none; memory and address stay 0. */
+bool klipper_dictionary(const uint8_t *stream, size_t length, struct klipper_facts *facts);
+
 /* First words of what looks like a Cortex-M image at its lowest flash address. */
 struct vector_facts {
     bool plausible; /* SP word aligned and in 0x1ffe0000..0x3fffffff or so, reset vector odd */

@@ -125,6 +125,22 @@ void klipper_find(const struct image *image, struct klipper_facts *facts)
     free(search.json);
 }
 
+bool klipper_dictionary(const uint8_t *stream, size_t length, struct klipper_facts *facts)
+{
+    struct search search = {.json = malloc(JSON_MAX)};
+    *facts = (struct klipper_facts){0};
+    if (search.json && inflateInit(&search.z) == Z_OK) {
+        if (length > 0 && inflate_at(&search, stream, length) == length &&
+            read_dictionary(&search, facts)) {
+            facts->length = (uint32_t)length;
+            facts->crc = (uint32_t)crc32_z(0, stream, length);
+        }
+        (void)inflateEnd(&search.z);
+    }
+    free(search.json);
+    return facts->present;
+}
+
 const char *klipper_transport(const struct klipper_facts *facts)
 {
     return facts->serial_baud   ? "UART"
