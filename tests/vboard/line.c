@@ -205,9 +205,10 @@ static void send(struct vline *v, uint8_t byte)
     uint64_t now = v->now * NS;
     if (line->device_free < now)
         line->device_free = now;
+    uint64_t bits = line->device->bits ? line->device->bits : BITS_8N1;
     if (v->paced)
-        line->device_free += is_usb(line) ? USB_PACKET_NS / USB_PACKET
-                                          : (uint64_t)BITS_8N1 * 1000000000 / line->device->baud;
+        line->device_free +=
+            is_usb(line) ? USB_PACKET_NS / USB_PACKET : bits * 1000000000 / line->device->baud;
     queue_push(&line->to_host, (struct line_byte){.at = line->device_free, .value = byte});
 }
 

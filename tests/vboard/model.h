@@ -36,6 +36,9 @@ struct vserial_ops {
     void (*destroy)(struct vserial *dev);
 };
 
+/* Of the host's bytes. A pty has no parity: there it stays unseen, and is not to be judged. */
+enum vparity { VPARITY_UNSEEN, VPARITY_NONE, VPARITY_EVEN, VPARITY_ODD };
+
 /* The line, as the model sees it. Implemented by the two drivers. */
 struct vline {
     uint64_t now;
@@ -50,6 +53,7 @@ struct vline {
     /* USB: throws away what is left of the packet whose byte receive() was last given. */
     void (*drop_packet)(struct vline *line);
     bool framing_error; /* of the byte receive() is given: its stop bit was 0 (wrong rate) */
+    enum vparity parity;
 };
 
 /* One model instance; the first member of each model's own struct. */
@@ -59,6 +63,7 @@ struct vserial {
     bool reset_on_dtr; /* DTR edge inactive → asserted resets the chip */
     uint32_t baud;     /* of the device's UART; 0 = any (USB CDC) */
     unsigned rx_depth; /* bytes the receiver holds while the device is busy; 0 = USB, unlimited */
+    unsigned bits;     /* bit times of a byte it sends; 0 = 10, 8N1 */
     uint64_t parked;   /* the moment its last line was taken away: the next one starts there */
     uint64_t back_at;  /* USB: off the bus until then */
 };

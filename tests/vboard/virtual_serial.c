@@ -42,6 +42,13 @@ static int gone(const struct virtual_port *port, struct error *err)
     return error_set(err, ERR_GONE, "%s: the device went away", port->serial.name);
 }
 
+static enum vparity seen_parity(enum parity parity)
+{
+    static const enum vparity seen[] = {
+        [PARITY_NONE] = VPARITY_NONE, [PARITY_EVEN] = VPARITY_EVEN, [PARITY_ODD] = VPARITY_ODD};
+    return seen[parity];
+}
+
 static int virtual_configure(struct serial *serial, const struct serial_settings *settings,
                              struct error *err)
 {
@@ -50,6 +57,7 @@ static int virtual_configure(struct serial *serial, const struct serial_settings
         return gone(port, err);
     serial->settings = *settings;
     port->line.bits = 9u + (settings->parity != PARITY_NONE) + settings->stop_bits;
+    port->line.v.parity = seen_parity(settings->parity);
     line_set(&port->line, port->line.dtr, port->line.rts, settings->baud);
     return OK;
 }
@@ -144,6 +152,7 @@ struct serial *virtual_serial(struct vserial *device, const struct line_faults *
     if (device->back_at > port->line.v.now)
         line_advance(&port->line, device->back_at);
     port->lost = port->line.lost;
+    port->line.v.parity = VPARITY_NONE;
     line_set(&port->line, true, true, port->line.baud);
     return &port->serial;
 }
