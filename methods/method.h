@@ -150,6 +150,8 @@ struct session {
     bool force_signature;        /* --force signature */
     bool force_unproven;         /* --force unproven-chip */
     bool force_size;             /* --force size */
+    bool force_start;            /* --force start */
+    const char *mcu;             /* Klipper's name of the chip, where it is not chip->name; NULL */
     const char *probe;           /* -p KIND, for methods that serve several; NULL */
     const volatile sig_atomic_t
         *stop; /* set by a signal: finish the block and return; may be NULL */

@@ -97,6 +97,8 @@ static void prepare_session(struct engine *engine)
         .force_signature = engine->force_signature,
         .force_unproven = engine->force_unproven,
         .force_size = engine->force_size,
+        .force_start = engine->force_start,
+        .mcu = target->board->mcu,
         .probe = target->probe[0] ? target->probe : NULL,
         .stop = engine->stop,
         .advance = on_advance,

@@ -80,7 +80,7 @@ struct engine {
     const volatile sig_atomic_t *stop; /* may be NULL */
     struct engine_events events;
     uint32_t baud; /* --baud, or 0 */
-    bool force_signature, force_unproven, force_size;
+    bool force_signature, force_unproven, force_size, force_start;
     /* the engine's own from here */
     struct session session;
     enum board_state state;
