@@ -32,7 +32,7 @@ VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*
                     tests/vboard/virtual_serial.c $(VBOARD_LINE_SRC)
 VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
-VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c))
+VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c)) tests/vboard/models/flash.c
 VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(sort $(wildcard tests/unit/*.c)))
