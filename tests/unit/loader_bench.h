@@ -11,7 +11,7 @@
 
 #include "virtual_serial.h"
 
-enum { BENCH_FLASH_MAX = 0x40000, BENCH_EEPROM = 4096, BENCH_HEX_MAX = 512 };
+enum { BENCH_FLASH_MAX = 0x200000, BENCH_EEPROM = 4096, BENCH_HEX_MAX = 512 };
 
 struct bench {
     uint8_t flash[BENCH_FLASH_MAX], eeprom[BENCH_EEPROM], fuses[4];
