@@ -101,7 +101,7 @@ static int keep_chunk(struct conversation *c, const uint8_t *data, size_t count,
  * again, under the number that the firmware told. */
 static int once(struct conversation *c, uint32_t *count, struct error *err)
 {
-    uint8_t asked = c->number, next = (asked + 1) % KLIPPER_NUMBERS;
+    uint8_t asked = c->number, next = (uint8_t)((asked + 1) % KLIPPER_NUMBERS);
     bool acknowledged = false;
     int rc = ask_chunk(c, err);
     uint64_t deadline = clock_in(c->serial->clock, ANSWER_US);
