@@ -99,6 +99,7 @@ static void give(struct line *line, struct line_byte byte)
 {
     line->packet_heard = byte.packet;
     line->v.framing_error = byte.framing_error;
+    line->v.packet = line->stream ? 0 : byte.packet;
     line->device->ops->receive(line->device, byte.value);
 }
 
