@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "diff.h"
 #include "enter.h"
+#include "prove.h"
 
 const char *board_state_name(enum board_state state)
 {
@@ -118,11 +119,37 @@ static int converse(struct engine *engine, struct error *err)
 
 /* A board that was just started may have been on its way out of the bus when it was touched: what
  * is silent then is its application, which can be asked again. */
-static bool worth_another_touch(const struct engine *engine, int status)
+static int touch_again(struct engine *engine, struct error *err)
 {
-    return (status == ERR_NO_ANSWER || status == ERR_GONE) &&
-           text_has_word(engine->target.loader->enter, "touch-1200") &&
-           !(engine->stop && *engine->stop);
+    serial_close(engine->session.serial);
+    engine->session.serial = NULL;
+    prepare_session(engine);
+    return converse(engine, err);
+}
+
+/* No bootloader there: perhaps its application is, and can be asked to leave. The question comes
+ * second, because it would wedge a Katapult that waits already. */
+static int ask_application(struct engine *engine, struct error *err)
+{
+    const uint32_t menuconfig_default = 250000;
+    uint32_t baud = engine->klipper_baud ? engine->klipper_baud : menuconfig_default;
+    prepare_session(engine);
+    if (enter_by_request(engine, baud, err))
+        return error_status(err);
+    return engine->target.method->connect(&engine->session, err);
+}
+
+static int try_other_ways(struct engine *engine, int status, struct error *err)
+{
+    const char *enter = engine->target.loader->enter;
+    if ((status != ERR_NO_ANSWER && status != ERR_GONE && status != ERR_PROTOCOL) ||
+        (engine->stop && *engine->stop))
+        return status;
+    if (status != ERR_PROTOCOL && text_has_word(enter, "touch-1200"))
+        return touch_again(engine, err);
+    if (status != ERR_GONE && text_has_word(enter, "klipper-serial") && engine->session.serial)
+        return ask_application(engine, err);
+    return status;
 }
 
 int engine_connect(struct engine *engine, struct error *err)
@@ -136,12 +163,8 @@ int engine_connect(struct engine *engine, struct error *err)
     engine->started = true;
     begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
     int status = converse(engine, err);
-    if (worth_another_touch(engine, status)) {
-        serial_close(engine->session.serial);
-        engine->session.serial = NULL;
-        prepare_session(engine);
-        status = converse(engine, err);
-    }
+    if (status)
+        status = try_other_ways(engine, status, err);
     if (status) {
         if (!err->hint[0] && engine->target.loader->ask)
             error_hint(err, "%s", engine->target.loader->ask);
@@ -239,12 +262,12 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
     return OK;
 }
 
-static int small_step(struct engine *engine, const struct step *step, struct diff *diff,
-                      struct error *err)
+static int small_step(struct engine *engine, const struct plan *plan, const struct step *step,
+                      struct diff *diff, struct error *err)
 {
     struct session *session = &engine->session;
     uint64_t begun = clock_now(session->clock);
-    char remark[48] = "";
+    char remark[512] = "";
     begin_phase(engine, step->kind, step->memory, 0);
     int status = OK;
     if (step->kind == STEP_ERASE) {
@@ -254,6 +277,13 @@ static int small_step(struct engine *engine, const struct step *step, struct dif
     } else if (step->kind == STEP_FUSE) {
         status = session->method->set_fuse(session, step->fuse, step->value, err);
         (void)snprintf(remark, sizeof remark, "%s = 0x%02" PRIx32, step->fuse, step->value);
+    } else if (step->kind == STEP_PROVE) {
+        status = prove_klipper(engine, plan, err);
+        if (engine->result.proven == TRI_TRUE)
+            (void)snprintf(remark, sizeof remark, "Klipper %s answers on %s",
+                           plan->image->klipper.version, engine->target.device);
+        else
+            (void)snprintf(remark, sizeof remark, "no: it does not answer");
     } else if (step->kind == STEP_RESTART) {
         status = session->method->restart ? session->method->restart(session, err) : OK;
     } else {
@@ -278,7 +308,7 @@ static int execute_step(struct engine *engine, const struct plan *plan, const st
         return OK; /* all is there already */
     if (step->kind == STEP_WRITE || step->kind == STEP_VERIFY)
         return transfer_step(engine, plan, step, diff, err);
-    return small_step(engine, step, diff, err);
+    return small_step(engine, plan, step, diff, err);
 }
 
 static bool wants_diff(const struct engine *engine, const struct plan *plan)
@@ -305,7 +335,7 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
         touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
         if (status)
             settle_state(engine, status, touched);
-        else if (step->kind == STEP_RUN)
+        else if (step->kind == STEP_RUN || step->kind == STEP_PROVE)
             engine->state = STATE_RUNNING;
         else if (touched)
             engine->state = STATE_BOOTLOADER;

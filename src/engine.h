@@ -70,8 +70,8 @@ struct target {
     char probe[256]; /* -p as given, or "" */
 };
 
-/* Which method, which device: fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to make it
- * appear, for each method of the board), ERR_AMBIGUOUS (the list). Opens nothing. */
+/* Which method, which device: fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to
+ * make it appear, for each method of the board), ERR_AMBIGUOUS (the list). Opens nothing. */
 int target_select(struct target *target, const struct target_request *request, struct error *err);
 
 struct engine {
@@ -79,7 +79,8 @@ struct engine {
     struct trace *trace;               /* may be NULL */
     const volatile sig_atomic_t *stop; /* may be NULL */
     struct engine_events events;
-    uint32_t baud; /* --baud, or 0 */
+    uint32_t baud;         /* --baud, or 0 */
+    uint32_t klipper_baud; /* rate of the Klipper that may run there now, or 0 */
     bool force_signature, force_unproven, force_size, force_start;
     /* the engine's own from here */
     struct session session;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "klipper/klipper.h"
 
 /* Caterina's application leaves within 120 ms (watchdog) and is back in 0.3..1.5 s; slow hubs and
  * the udev rules take their time. */
@@ -67,15 +68,21 @@ static bool wait_gone(struct engine *engine, const char *before, uint64_t deadli
     return true;
 }
 
+void enter_refind(struct engine *engine)
+{
+    struct target *target = &engine->target;
+    struct serial_port port;
+    if (target->known && target->bus_path[0] && find_on_bus(target->bus_path, &port))
+        (void)snprintf(target->device, sizeof target->device, "%s", port.path);
+}
+
 static bool wait_back(struct engine *engine, uint64_t deadline)
 {
     struct clock *clock = clock_monotonic();
     struct target *target = &engine->target;
     char now[256];
     while (!port_present(target, now, sizeof now) || access(target->device, R_OK | W_OK) != 0) {
-        struct serial_port port;
-        if (target->known && find_on_bus(target->bus_path, &port))
-            (void)snprintf(target->device, sizeof target->device, "%s", port.path);
+        enter_refind(engine);
         if (clock_now(clock) >= deadline || (engine->stop && *engine->stop))
             return false;
         clock->sleep_until(clock, clock_in(clock, LOOK_US));
@@ -111,4 +118,16 @@ int enter_loader(struct engine *engine, struct error *err)
     if (!wait_gone(engine, before, clock_in(clock, patience)))
         return OK;
     return wait_back(engine, clock_in(clock, RETURN_US)) ? OK : report_lost(engine, err);
+}
+
+int enter_by_request(struct engine *engine, uint32_t baud, struct error *err)
+{
+    struct serial *serial = engine->session.serial;
+    const struct serial_settings own = serial->settings;
+    const struct serial_settings running = {.baud = baud, .parity = PARITY_NONE, .stop_bits = 1};
+    if (serial_configure(serial, &running, err) || klipper_request_bootloader(serial, err) ||
+        serial_configure(serial, &own, err))
+        return error_status(err);
+    serial_drop_input(serial);
+    return OK;
 }

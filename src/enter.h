@@ -12,4 +12,12 @@
  */
 int enter_loader(struct engine *engine, struct error *err);
 
+/* `enter = klipper-serial`: asks the Klipper that may run on the open port to start its bootloader.
+ * `baud` is that firmware's rate. The port has its own rate again afterwards. */
+int enter_by_request(struct engine *engine, uint32_t baud, struct error *err);
+
+/* After a re-enumeration: the port at the place on the bus where the board was, whatever its name
+ * is now. Does nothing if that place is not known, or empty. */
+void enter_refind(struct engine *engine);
+
 #endif

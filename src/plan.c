@@ -199,6 +199,17 @@ static void start_plan(struct plan *plan, const struct board *board, const struc
     };
 }
 
+/* Can the application be asked over the link that flashed it? A Klipper whose transport is this
+ * line: its UART, or the USB place that the bootloader had. */
+static bool is_provable(const struct loader *loader, const struct method *method,
+                        const struct image *image)
+{
+    const struct klipper_facts *klipper = &image->klipper;
+    if (!klipper->present || method->link != LINK_SERIAL || method->probe || klipper->can_bitrate)
+        return false;
+    return (klipper->serial_baud != 0) == (loader->usb_count == 0);
+}
+
 static int add_flash_steps(struct plan *plan, const struct plan_options *options, struct error *err)
 {
     if (!add_step(plan, STEP_ENTER, MEM_FLASH))
@@ -208,8 +219,10 @@ static int add_flash_steps(struct plan *plan, const struct plan_options *options
     plan->unverifiable = !options->no_verify && method_refusal(plan->method, OP_VERIFY);
     if (!options->no_verify && !plan->unverifiable && add_for_memories(plan, STEP_VERIFY, err))
         return error_status(err);
-    if (!options->no_run && !method_refusal(plan->method, OP_RUN) &&
-        !add_step(plan, STEP_RUN, MEM_FLASH))
+    if (options->no_run || method_refusal(plan->method, OP_RUN))
+        return OK;
+    bool prove = is_provable(plan->loader, plan->method, plan->image);
+    if (!add_step(plan, STEP_RUN, MEM_FLASH) || (prove && !add_step(plan, STEP_PROVE, MEM_FLASH)))
         return error_memory(err);
     return OK;
 }

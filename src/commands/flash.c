@@ -54,6 +54,7 @@ static int execute(struct app *app, struct plan *plan, struct error *err)
     report_plan(&app->report, plan, engine->target.device, app->options.dry_run);
     if (app->options.dry_run)
         return OK;
+    engine->klipper_baud = plan->image->klipper.serial_baud;
     int status = engine_execute(engine, plan, err);
     engine_close(engine);
     if (status)

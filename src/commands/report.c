@@ -108,7 +108,7 @@ static const char *phase_label(enum step_kind kind, enum memory memory)
 {
     if (memory == MEM_EEPROM && kind == STEP_WRITE)
         return "eeprom";
-    return step_name(kind);
+    return kind == STEP_PROVE ? "proven" : step_name(kind);
 }
 
 static void on_phase(void *user, enum step_kind kind, enum memory memory, size_t total)

@@ -1,0 +1,100 @@
+/*
+ * A board is proven when the firmware that was written answers and says that it is that build.
+ *
+ * Boards that reset on DTR are asked on the port that is still open: opening it again would start
+ * their bootloader, and a question would keep them in it.
+ */
+#include "prove.h"
+
+#include <stdio.h>
+
+#include "base/text.h"
+#include "enter.h"
+#include "klipper/klipper.h"
+
+enum {
+    KLIPPER_BAUD = 250000,      /* menuconfig's default; USB has none */
+    PATIENCE_US = 10 * SECOND,  /* from the start until the application answers */
+    AGAIN_US = 50 * MILLISECOND /* between two tries */
+};
+
+static uint32_t baud_of(const struct klipper_facts *klipper)
+{
+    return klipper->serial_baud ? klipper->serial_baud : KLIPPER_BAUD;
+}
+
+/* The port at the application's rate: the one that is open, or the one that came back. */
+static int open_application(struct engine *engine, const struct klipper_facts *klipper,
+                            struct error *err)
+{
+    struct serial_settings settings = {
+        .baud = baud_of(klipper), .parity = PARITY_NONE, .stop_bits = 1};
+    if (engine->session.serial)
+        return serial_configure(engine->session.serial, &settings, err);
+    enter_refind(engine);
+    return serial_open(&engine->session.serial, engine->target.device, &settings, engine->trace,
+                       err);
+}
+
+static void close_port(struct engine *engine)
+{
+    serial_close(engine->session.serial);
+    engine->session.serial = NULL;
+}
+
+static int ask(struct engine *engine, const struct klipper_facts *wanted,
+               struct klipper_facts *answer, struct error *err)
+{
+    bool stays_open = text_has_word(engine->target.loader->enter, "dtr");
+    struct clock *clock = engine->session.clock;
+    uint64_t deadline = clock_in(clock, PATIENCE_US);
+    for (;;) {
+        int status = open_application(engine, wanted, err);
+        if (!status)
+            status = klipper_identify(engine->session.serial, answer, err);
+        if (!status)
+            return OK;
+        if (engine->stop && *engine->stop)
+            return session_interrupted(err);
+        if (clock_now(clock) >= deadline)
+            return status;
+        if (!stays_open || status == ERR_GONE)
+            close_port(engine);
+        clock->sleep_until(clock, clock_in(clock, AGAIN_US));
+    }
+}
+
+static int report_silence(struct engine *engine, const struct klipper_facts *wanted,
+                          struct error *err)
+{
+    engine->result.proven = TRI_FALSE;
+    if (engine->result.verified == TRI_TRUE && err->code != ERR_INTERRUPTED) {
+        char text[ERROR_MESSAGE_MAX + 256];
+        (void)snprintf(text, sizeof text, "not proven: Klipper %s does not answer (%s)",
+                       wanted->version, err->message);
+        if (engine->events.note)
+            engine->events.note(engine->events.user, text);
+        error_clear(err);
+        return OK;
+    }
+    return error_context(err, "Klipper %s was written but does not answer", wanted->version);
+}
+
+int prove_klipper(struct engine *engine, const struct plan *plan, struct error *err)
+{
+    const struct klipper_facts *wanted = &plan->image->klipper;
+    struct klipper_facts answer = {0};
+    engine->target.method->disconnect(&engine->session);
+    engine->connected = false;
+    if (!text_has_word(engine->target.loader->enter, "dtr"))
+        close_port(engine);
+    if (ask(engine, wanted, &answer, err))
+        return report_silence(engine, wanted, err);
+    if (klipper_same(wanted, &answer)) {
+        engine->result.proven = TRI_TRUE;
+        return OK;
+    }
+    engine->result.proven = TRI_FALSE;
+    return error_set(err, ERR_VERIFY, "Klipper %s for %s answers, not the %s that was written",
+                     answer.version, answer.mcu, wanted->version);
+}

@@ -1,0 +1,14 @@
+/* Proof after the last byte: the started application is asked what it is. Private to the engine. */
+#ifndef MFLASH_PROVE_H
+#define MFLASH_PROVE_H
+
+#include "engine.h"
+
+/*
+ * Waits for the application on the same physical path and compares its own dictionary with the
+ * image's. Sets engine->result.proven. Silence is a note if the flash was verified, else
+ * ERR_NO_ANSWER; another firmware answering is ERR_VERIFY. Ends the conversation with the loader.
+ */
+int prove_klipper(struct engine *engine, const struct plan *plan, struct error *err);
+
+#endif
