@@ -180,6 +180,10 @@ size_t session_bauds(const struct session *session, uint32_t *bauds, size_t max)
  * same signature; ERR_REFUSED "signature" naming both chips unless forced (then a note). */
 int session_check_signature(struct session *session, const uint8_t signature[3], struct error *err);
 
+/* Before the first change: chips of a family that no virtual board has shown to work are left
+ * alone. ERR_REFUSED "unproven-chip", unless forced (then a note). */
+int session_check_proven(struct session *session, bool proven, struct error *err);
+
 /* "1e 95 0f (atmega328p)", with every chip that has this signature. */
 void signature_text(const uint8_t signature[3], char *out, size_t size);
 

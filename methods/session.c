@@ -111,3 +111,19 @@ int session_check_signature(struct session *session, const uint8_t signature[3],
                         "`--force signature` goes on regardless");
     return rc;
 }
+
+int session_check_proven(struct session *session, bool proven, struct error *err)
+{
+    const char *chip = session->chip->name;
+    if (proven)
+        return OK;
+    if (session->force_unproven) {
+        session_note(session, "%s over %s has not been shown to work: forced", chip,
+                     session->method->name);
+        return OK;
+    }
+    error_refuse(err, "unproven-chip",
+                 "%s over %s is written from data sheets and has not been shown to work", chip,
+                 session->method->name);
+    return error_hint(err, "`--force unproven-chip` tries it");
+}
