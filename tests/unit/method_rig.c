@@ -54,6 +54,7 @@ struct rig *rig_new(const struct vmodel *model, const struct method *method, con
     memset(rig->flash, 0xff, sizeof rig->flash);
     memset(rig->eeprom, 0xff, sizeof rig->eeprom);
     memset(rig->fuses, 0xff, sizeof rig->fuses);
+    memset(rig->options, 0xff, sizeof rig->options);
     for (uint64_t i = 0; i < end; i++)
         rig->flash[i] = noise(&seed);
     if (options)
@@ -64,6 +65,7 @@ struct rig *rig_new(const struct vmodel *model, const struct method *method, con
     rig->config.eeprom =
         (struct vmemory){rig->eeprom, eeprom ? (size_t)eeprom->size : 0, UINT64_MAX};
     rig->config.fuses = (struct vmemory){rig->fuses, sizeof rig->fuses, UINT64_MAX};
+    rig->config.options = (struct vmemory){rig->options, model->options, UINT64_MAX};
     rig_remake(rig);
     rig->loader = (struct loader){.method = method->name,
                                   .settings = rig->settings,
@@ -139,20 +141,44 @@ struct job rig_job(const struct rig *rig, enum memory memory)
     return (struct job){.image = &rig->image, .region = chip_region(rig->chip, memory)};
 }
 
+struct span rig_sectors(const struct rig *rig)
+{
+    const struct region *flash = chip_region(rig->chip, MEM_FLASH);
+    uint64_t start = flash->start, end = flash->start;
+    if (!image_extent(&rig->image, MEM_FLASH, &start, &end))
+        return (struct span){flash->start, 0};
+    const struct span first = region_sector(flash, start), last = region_sector(flash, end - 1);
+    return (struct span){first.start, last.start + last.size - first.start};
+}
+
+/* The step before writing, where the method has one. */
+static int erase(struct rig *rig, bool *erased)
+{
+    enum erase_style style =
+        rig->method->style ? rig->method->style(&rig->loader) : rig->method->erase_style;
+    const struct span sectors = rig_sectors(rig);
+    *erased = style != ERASE_BY_WRITE;
+    return style == ERASE_WHOLE    ? rig->method->erase_chip(&rig->session, &rig->err)
+           : style == ERASE_RANGES ? rig->method->erase(&rig->session, &sectors, 1, &rig->err)
+                                   : OK;
+}
+
+static int verify(struct rig *rig, const struct job *job)
+{
+    return rig->method->verify ? rig->method->verify(&rig->session, job, &rig->err)
+                               : verify_by_reading(&rig->session, job, &rig->err);
+}
+
 static int run_connected(struct rig *rig, enum memory memory)
 {
     struct job job = rig_job(rig, memory);
-    int rc = OK;
-    if (rig->method->style && rig->method->style(&rig->loader) == ERASE_WHOLE) {
-        rc = rig->method->erase_chip(&rig->session, &rig->err);
-        job.erased = rc == OK;
-    }
+    int rc = memory == MEM_FLASH ? erase(rig, &job.erased) : OK;
     uint64_t begun = clock_now(rig->session.clock);
     if (rc == OK)
         rc = rig->method->write(&rig->session, &job, &rig->err);
     uint64_t written = clock_now(rig->session.clock);
     if (rc == OK)
-        rc = verify_by_reading(&rig->session, &job, &rig->err);
+        rc = verify(rig, &job);
     rig->writing = written - begun;
     rig->verifying = clock_now(rig->session.clock) - written;
     return rc == OK ? rig->method->run(&rig->session, &rig->err) : rc;
@@ -175,7 +201,8 @@ bool rig_holds_image(const struct rig *rig)
     for (size_t i = 0; i < rig->image.count; i++) {
         const struct segment *s = &rig->image.segments[i];
         const uint8_t *memory = s->memory == MEM_EEPROM ? rig->eeprom : rig->flash;
-        if (memcmp(memory + s->address, s->data, s->length) != 0)
+        uint64_t base = s->memory == MEM_EEPROM ? 0 : rig->chip->regions[0].start;
+        if (memcmp(memory + (s->address - base), s->data, s->length) != 0)
             return false;
     }
     return true;

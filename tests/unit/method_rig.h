@@ -8,13 +8,18 @@
 #include "method.h"
 #include "virtual_serial.h"
 
-enum { RIG_FLASH_MAX = 256 * 1024, RIG_EEPROM_MAX = 4096, RIG_NOTES_MAX = 2048 };
+enum {
+    RIG_FLASH_MAX = 2 * 1024 * 1024,
+    RIG_EEPROM_MAX = 4096,
+    RIG_OPTIONS_MAX = 128,
+    RIG_NOTES_MAX = 2048
+};
 
 struct rig {
     const struct vmodel *model;
     const struct method *method;
     const struct chip *chip;
-    uint8_t flash[RIG_FLASH_MAX], eeprom[RIG_EEPROM_MAX], fuses[4];
+    uint8_t flash[RIG_FLASH_MAX], eeprom[RIG_EEPROM_MAX], fuses[4], options[RIG_OPTIONS_MAX];
     struct vconfig config;
     struct vserial *device;
     struct setting settings[2];
@@ -54,6 +59,9 @@ void rig_close(struct rig *rig);
 
 /* A job for what the image has in one memory. */
 struct job rig_job(const struct rig *rig, enum memory memory);
+
+/* The sectors that the image touches, as one range. */
+struct span rig_sectors(const struct rig *rig);
 
 /* A whole run as mflash does it: connect, erase where that is a step, write, verify, run, close. */
 int rig_run(struct rig *rig, enum memory memory, const struct line_faults *faults);
