@@ -149,17 +149,6 @@ bool katapult_stalled(const struct katapult *k)
 
 /* ---- packets ---- */
 
-uint16_t katapult_crc(const uint8_t *bytes, size_t length)
-{
-    uint16_t crc = 0xffff;
-    for (size_t i = 0; i < length; i++) {
-        crc ^= bytes[i];
-        for (unsigned bit = 0; bit < 8; bit++)
-            crc = (uint16_t)(crc & 1 ? crc >> 1 ^ 0x8408 : crc >> 1);
-    }
-    return crc;
-}
-
 void katapult_reply(struct katapult *k, uint8_t type, const uint8_t *payload, size_t length)
 {
     uint8_t packet[KATAPULT_PACKET_MAX] = {STX1, STX2, type, (uint8_t)(length / 4)};

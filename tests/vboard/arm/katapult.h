@@ -12,6 +12,7 @@
 #define VBOARD_KATAPULT_H
 
 #include "base/clock.h"
+#include "crc.h"
 #include "model.h"
 
 enum {
@@ -144,9 +145,6 @@ uint64_t katapult_next(const struct katapult *k);
 void katapult_tick(struct katapult *k);
 
 /* ---- between the files of the loader ---- */
-
-/* CRC-16/MCRF4XX, also of Klipper's blocks. */
-uint16_t katapult_crc(const uint8_t *bytes, size_t length);
 
 /* Sends a packet; one that the transmit buffer cannot take is lost. `length`: a multiple of 4. */
 void katapult_reply(struct katapult *k, uint8_t type, const uint8_t *payload, size_t length);
