@@ -27,7 +27,7 @@ LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_S
 GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
 # Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
-VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c
+VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/klipper_app.c tests/vboard/crc.c
 VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
                     tests/vboard/virtual_serial.c $(VBOARD_LINE_SRC)
 VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC)

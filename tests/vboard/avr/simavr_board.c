@@ -4,6 +4,7 @@
  * being programmed: nothing is lost by that, and all windows in which a program waits stay real.
  */
 #include "loader.h"
+#include "klipper_app.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ struct simavr_board {
     avr_cycle_count_t anchor_cycle;
     uint64_t due;                 /* line time of the next tick */
     avr_cycle_count_t hurry_left; /* a chatty program must not race on for ever */
+    struct klipper_app klipper;   /* what the application's place holds, while it runs */
+    bool judged;                  /* it has been looked at since the bootloader left */
 };
 
 static avr_cycle_count_t cycle_at(const struct simavr_board *board, uint64_t time)
@@ -29,9 +32,31 @@ static avr_cycle_count_t cycle_at(const struct simavr_board *board, uint64_t tim
     return board->anchor_cycle + (time - board->anchor_time) * CYCLES_PER_US;
 }
 
+/* The CPU has left the bootloader. If it went into a Klipper, that answers from here on: its image
+ * may be one that was never meant to run, made for the sake of its dictionary. */
+static void judge_application(struct simavr_board *board)
+{
+    struct mcu *mcu = board->mcu;
+    bool in_loader = mcu->avr->pc >= mcu_boot_start(mcu);
+
+    if (!in_loader && !board->judged) {
+        klipper_app_start(&board->klipper, &mcu->flash, 0, KLIPPER_UART);
+        if (board->klipper.running)
+            board->dev.baud = board->klipper.baud;
+    }
+    board->judged = !in_loader;
+}
+
 static void catch_up(struct simavr_board *board)
 {
-    mcu_run(board->mcu, cycle_at(board, board->dev.line->now));
+    if (!board->klipper.running) {
+        mcu_run(board->mcu, cycle_at(board, board->dev.line->now));
+        judge_application(board);
+    }
+    if (board->klipper.running) { /* the CPU stands still */
+        board->anchor_time = board->dev.line->now;
+        board->anchor_cycle = board->mcu->avr->cycle;
+    }
 }
 
 static void hurry(struct simavr_board *board)
@@ -59,6 +84,7 @@ static void board_reset(struct vserial *dev, enum vreset cause)
     struct simavr_board *board = (struct simavr_board *)dev;
 
     catch_up(board);
+    board->klipper.running = board->judged = false;
     board->anchor_time = dev->line->now;
     board->anchor_cycle = board->mcu->avr->cycle;
     mcu_reset(board->mcu, cause);
@@ -69,7 +95,7 @@ static void follow_rate(struct simavr_board *board)
 {
     uint32_t rate = uart_rate(board->mcu);
 
-    if (rate)
+    if (rate && !board->klipper.running)
         board->dev.baud = rate;
 }
 
@@ -78,6 +104,10 @@ static void board_receive(struct vserial *dev, uint8_t byte)
     struct simavr_board *board = (struct simavr_board *)dev;
 
     catch_up(board);
+    if (board->klipper.running) {
+        klipper_app_receive(&board->klipper, dev->line, byte);
+        return;
+    }
     board->hurry_left = HURRY_TOTAL;
     /* Not before the rest of a burst is here: on the wire its bytes follow each other closely. */
     if (!dev->line->paced)
@@ -87,7 +117,8 @@ static void board_receive(struct vserial *dev, uint8_t byte)
 
 static bool hurrying(const struct simavr_board *board)
 {
-    return !board->dev.line->paced && board->hurry_left && mcu_active(board->mcu);
+    return !board->dev.line->paced && board->hurry_left && !board->klipper.running &&
+           mcu_active(board->mcu);
 }
 
 static uint64_t board_next(const struct vserial *dev)
