@@ -10,13 +10,10 @@
 
 #include "base/text.h"
 #include "katapult/node.h"
-#include "klipper/klipper.h"
 
 enum {
     UART_BAUD = 250000,
-    FIRST_TRIES = 3,   /* of CONNECT: it is in the bootloader already */
-    START_TRIES = 10,  /* after a request to Klipper: 10 to 600 ms until it listens */
-    REPEAT_TRIES = 20, /* after the second, and where the user resets the board */
+    TRIES = 10, /* of CONNECT, 100 ms each: after a request to Klipper it takes 10 to 600 ms */
     /* Replies may follow each other as bytes in driver and chip allow: 16 ms is FTDI's timer. */
     SILENT_US = 40 * MILLISECOND,
     USB_WRITES = 8, /* of 12 answers that may be unread */
@@ -118,55 +115,28 @@ static int usb_connect(struct session *session, struct error *err)
     if (!s)
         return error_memory(err);
     serial_drop_input(session->serial);
-    return finish_connect(session, true, katapult_node_greet(&s->node, REPEAT_TRIES, err), err);
+    return finish_connect(session, true, katapult_node_greet(&s->node, TRIES, err), err);
 }
 
 /* ---- UART ---- */
 
-static int set_rate(struct serial_node *s, uint32_t baud, struct error *err)
+static int find_uart(struct serial_node *s, struct error *err)
 {
+    uint32_t baud = 0;
+    (void)session_bauds(s->node.session, &baud, 1);
     int rc = serial_set_baud(s->serial, baud, err);
-    if (rc == OK)
-        serial_drop_input(s->serial);
-    return rc;
-}
-
-/* A Klipper that runs there is asked for its bootloader, at its own rate. */
-static int call_from_klipper(struct serial_node *s, uint32_t baud, unsigned tries,
-                             struct error *err)
-{
-    const struct loader *loader = s->node.session->loader;
-    uint32_t klipper = (uint32_t)loader_number(loader, "klipper-baud", UART_BAUD);
-    int rc = set_rate(s, klipper, err);
-    if (rc == OK)
-        rc = klipper_request_bootloader(s->serial, err);
-    if (rc == OK)
-        rc = set_rate(s, baud, err);
-    return rc == OK ? katapult_node_greet(&s->node, tries, err) : rc;
-}
-
-static int find_uart(struct serial_node *s, uint32_t baud, struct error *err)
-{
-    const struct loader *loader = s->node.session->loader;
-    bool asks = loader && text_has_word(loader->enter, "klipper-serial");
-    int rc = set_rate(s, baud, err);
-    if (rc == OK)
-        rc = katapult_node_greet(&s->node, asks ? FIRST_TRIES : REPEAT_TRIES, err);
-    if (asks && nobody(rc))
-        rc = call_from_klipper(s, baud, START_TRIES, err);
-    if (asks && nobody(rc)) /* other bytes may have been in Klipper's receiver */
-        rc = call_from_klipper(s, baud, REPEAT_TRIES, err);
-    return rc;
+    if (rc != OK)
+        return rc;
+    serial_drop_input(s->serial);
+    return katapult_node_greet(&s->node, TRIES, err);
 }
 
 static int uart_connect(struct session *session, struct error *err)
 {
-    uint32_t baud = 0;
     struct serial_node *s = serial_node(session, false);
     if (!s)
         return error_memory(err);
-    (void)session_bauds(session, &baud, 1);
-    return finish_connect(session, false, find_uart(s, baud, err), err);
+    return finish_connect(session, false, find_uart(s, err), err);
 }
 
 /* ---- what cannot be done ---- */
@@ -182,8 +152,6 @@ const struct refusal katapult_node_refusals[] = {
     {OP_COUNT, NULL},
 };
 
-static const char *const uart_keys[] = {"klipper-baud", NULL};
-
 const struct method method_katapult_serial = {
     .name = "katapult-serial",
     .summary = "Katapult bootloader on a UART",
@@ -192,7 +160,6 @@ const struct method method_katapult_serial = {
     .baud = UART_BAUD,
     .erase_style = ERASE_BY_WRITE,
     .refusals = katapult_node_refusals,
-    .keys = uart_keys,
     .connect = uart_connect,
     .info = katapult_node_info,
     .erase = katapult_node_erase,
