@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "arm/klipper_app.h"
+#include "klipper_app.h"
 #include "base/bytes.h"
 #include "klipper/crc16.h"
 
