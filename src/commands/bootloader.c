@@ -120,8 +120,9 @@ static int choose(const struct app *app, const struct target *target, struct rec
         }
     }
     if (!recipe_at(target->loader, 0, recipe)) {
-        error_set(err, ERR_NOT_POSSIBLE, "the database has no recipe for a bootloader of %s",
-                  target->board->name);
+        error_set(err, ERR_NOT_POSSIBLE,
+                  "%s: not possible over %s, because the database has no recipe for it on %s",
+                  operation_name(OP_BOOTLOADER), target->method->name, target->board->name);
         return error_hint(err, "docs/installing-a-bootloader.md tells how to write one");
     }
     if (!named)
