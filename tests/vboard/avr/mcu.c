@@ -6,7 +6,9 @@
  */
 #include "mcu.h"
 
+#include <simavr/sim_core.h>
 #include <simavr/sim_cycle_timers.h>
+#include <simavr/sim_interrupts.h>
 #include <simavr/sim_regbit.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,19 +49,32 @@ uint32_t mcu_reset_vector(const struct mcu *mcu)
     return application ? 0 : mcu_boot_start(mcu);
 }
 
+/* Some instructions, the timers that are due, an interrupt. simavr's own run function pushes
+ * whatever the program counter is; on silicon it has only the bits that the flash needs. */
+static void run_slice(avr_t *avr)
+{
+    const struct mcu *mcu = avr->custom.data;
+    avr_flashaddr_t pc = avr->pc;
+
+    if (avr->state == cpu_Running)
+        pc = avr_run_one(avr);
+    avr_cycle_count_t idle = avr_cycle_timer_process(avr);
+    avr->pc = pc < mcu->code_end ? pc : pc & ((uint32_t)mcu->flash.size - 1);
+    if (avr->state == cpu_Sleeping) {
+        avr->cycle += 1 + idle;
+        if (!avr->sreg[S_I])
+            avr->state = cpu_Done;
+    }
+    if (avr->interrupt_state && (avr->state == cpu_Running || avr->state == cpu_Sleeping))
+        avr_service_interrupts(avr);
+}
+
 static void discard_log(avr_t *avr, const int level, const char *format, va_list args)
 {
     (void)avr;
     (void)level;
     (void)format;
     (void)args;
-}
-
-/* The sleep instruction must not put the server to sleep. */
-static void no_sleep(avr_t *avr, avr_cycle_count_t cycles)
-{
-    (void)avr;
-    (void)cycles;
 }
 
 /* The EEPROM is the caller's memory, so that every byte written is kept at once. */
@@ -102,7 +117,7 @@ static bool start_core(struct mcu *mcu)
     avr_init(mcu->avr);
     mcu->avr->log = LOG_NONE;
     mcu->avr->frequency = CPU_HZ;
-    mcu->avr->sleep = no_sleep;
+    mcu->avr->run = run_slice;
     mcu->avr->custom.data = mcu;
     return widen_memories(mcu->avr) && uart_init(mcu);
 }
@@ -164,7 +179,7 @@ void mcu_reset(struct mcu *mcu, enum vreset cause)
     avr->cycle += start_up(mcu);
     avr->reset_pc = mcu_reset_vector(mcu);
     avr_reset(avr);
-    avr->run = avr_callback_run_raw; /* a watchdog reset that was due is overtaken */
+    avr->run = run_slice; /* a watchdog reset that was due is overtaken */
     if (cause == VRESET_POWER) {
         memset(avr->data + avr->ioend + 1, 0, (size_t)(avr->ramend - avr->ioend));
         *mcusr = 0;
@@ -198,7 +213,9 @@ static void revive(avr_t *avr)
         avr->cycle += RUN_SLICE;
 }
 
-static avr_cycle_count_t wake(avr_t *avr, avr_cycle_count_t when, void *param)
+/* Ends a sleep, and a loop that sets simavr's timers again and again: with none of them due, simavr
+ * would never come back from it. */
+static avr_cycle_count_t slice_over(avr_t *avr, avr_cycle_count_t when, void *param)
 {
     (void)avr;
     (void)when;
@@ -218,12 +235,11 @@ void mcu_run(struct mcu *mcu, avr_cycle_count_t until)
             avr->cycle = mcu->halted_until < until ? mcu->halted_until : until;
             continue;
         }
-        if (avr->state == cpu_Sleeping)
-            avr_cycle_timer_register(avr, RUN_SLICE, wake, mcu);
-        if (avr->run != avr_callback_run_raw)
-            watchdog_reset(mcu);
+        avr_cycle_timer_register(avr, RUN_SLICE, slice_over, mcu);
+        if (avr->run == run_slice)
+            run_slice(avr);
         else
-            avr_run(avr);
+            watchdog_reset(mcu);
         if (avr->state != cpu_Running && avr->state != cpu_Sleeping)
             revive(avr);
     }
