@@ -148,8 +148,9 @@ static int hint_silence(const struct session *session, struct error *err)
     if (can_reset(session))
         return error_hint(err, "check power, TX and RX (crossed), and the board's `sequence` for "
                                "BOOT0 and reset; the loader may listen on another UART");
-    return error_hint(err, "set BOOT0 high (jumper) and press reset, then run the same command; "
-                           "check that TX and RX are crossed");
+    const char *ask = session->loader ? session->loader->ask : NULL;
+    return error_hint(err, "%s; check that TX and RX are crossed",
+                      ask ? ask : "set BOOT0 high (jumper) and press reset");
 }
 
 static int nobody_answered(const struct session *session, const struct heard *heard,
