@@ -198,6 +198,11 @@ static bool reply_fault(struct line *line, uint8_t *byte)
     return line->messages == line->faults.drop;
 }
 
+static unsigned bits_of(const struct vserial *device)
+{
+    return device->bits ? device->bits : BITS_8N1;
+}
+
 static void send(struct vline *v, uint8_t byte)
 {
     struct line *line = (struct line *)v;
@@ -206,7 +211,7 @@ static void send(struct vline *v, uint8_t byte)
     uint64_t now = v->now * NS;
     if (line->device_free < now)
         line->device_free = now;
-    uint64_t bits = line->device->bits ? line->device->bits : BITS_8N1;
+    uint64_t bits = bits_of(line->device);
     if (v->paced)
         line->device_free +=
             is_usb(line) ? USB_PACKET_NS / USB_PACKET : bits * 1000000000 / line->device->baud;
@@ -341,7 +346,7 @@ void line_init(struct line *line, struct vserial *device, bool paced,
         .device = device,
         .up = device->back_at <= device->parked,
         .baud = 115200,
-        .bits = BITS_8N1,
+        .bits = bits_of(device), /* a pty does not tell */
     };
     if (faults)
         line->faults = *faults;
