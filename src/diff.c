@@ -4,22 +4,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Adds the pages of one segment that differ; `all` adds it whole. */
-static int add_pages(struct diff *diff, const struct segment *segment, const uint8_t *found,
-                     uint32_t page, bool all, struct error *err)
+/* True if the image has a byte in that sector which the chip has not. What shares a sector is
+ * erased together, so it is also written together. */
+static bool sector_differs(const struct image *image, uint8_t *const *found, enum memory memory,
+                           const struct span *sector)
 {
-    size_t at = 0;
-    while (at < segment->length) {
-        size_t length = page - (size_t)((segment->address + at) % page);
-        if (length > segment->length - at)
-            length = segment->length - at;
-        if (all || memcmp(segment->data + at, found + at, length) != 0) {
-            if (image_add(&diff->different, segment->memory, segment->address + at,
-                          segment->data + at, length, err))
-                return error_status(err);
-        } else {
+    uint64_t end = sector->start + sector->size;
+    for (size_t i = 0; i < image->count; i++) {
+        const struct segment *s = &image->segments[i];
+        uint64_t low = s->address > sector->start ? s->address : sector->start;
+        uint64_t high = s->address + s->length < end ? s->address + s->length : end;
+        if (s->memory == memory && found[i] && low < high &&
+            memcmp(s->data + (low - s->address), found[i] + (low - s->address),
+                   (size_t)(high - low)) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* Adds the first `used` bytes of a segment, as far as their sectors differ; `all` adds them all. */
+static int add_sectors(struct diff *diff, const struct image *image, size_t n,
+                       uint8_t *const *found, const struct region *region, size_t used, bool all,
+                       struct error *err)
+{
+    const struct segment *segment = &image->segments[n];
+    for (size_t at = 0; at < used;) {
+        uint64_t address = segment->address + at;
+        const struct span sector = region_sector(region, address);
+        uint64_t left = sector.start + sector.size - address;
+        size_t length = left < used - at ? (size_t)left : used - at;
+        if (!all && !sector_differs(image, found, segment->memory, &sector))
             diff->skipped += length;
-        }
+        else if (image_add(&diff->different, segment->memory, address, segment->data + at, length,
+                           err))
+            return error_status(err);
         at += length;
     }
     return OK;
@@ -60,19 +78,23 @@ static size_t last_difference(const struct image *image, uint8_t *const *found, 
     return last;
 }
 
-/* Within the last differing segment, the pages behind its last difference are an unchanged tail. */
-static size_t used_length(const struct segment *segment, const uint8_t *found, uint32_t page)
+/* Within the last differing segment, the sectors behind its last difference are an unchanged tail.
+ */
+static size_t used_length(const struct segment *segment, const uint8_t *found,
+                          const struct region *region)
 {
     size_t length = segment->length;
     while (length && segment->data[length - 1] == found[length - 1])
         length--;
-    uint64_t end = (segment->address + length + page - 1) / page * page;
-    return end - segment->address < segment->length ? (size_t)(end - segment->address)
-                                                    : segment->length;
+    if (length == 0)
+        return 0;
+    const struct span last = region_sector(region, segment->address + length - 1);
+    uint64_t end = last.start + last.size - segment->address;
+    return end < segment->length ? (size_t)end : segment->length;
 }
 
-static int select_pages(const struct plan *plan, struct diff *diff, uint8_t *const *found,
-                        struct error *err)
+static int select_sectors(const struct plan *plan, struct diff *diff, uint8_t *const *found,
+                          struct error *err)
 {
     const struct image *image = plan->image;
     bool whole = style_of(plan) == ERASE_WHOLE;
@@ -83,15 +105,15 @@ static int select_pages(const struct plan *plan, struct diff *diff, uint8_t *con
         if (!found[i])
             continue;
         bool flash = segment->memory == MEM_FLASH;
-        struct segment head = *segment;
+        size_t used = segment->length;
         bool all = flash && whole && last;
         if (flash && plan->method->in_order && !whole && i < last) {
             all = true;
             if (i + 1 == last)
-                head.length = used_length(segment, found[i], region->page);
-            diff->skipped += segment->length - head.length;
+                used = used_length(segment, found[i], region);
+            diff->skipped += segment->length - used;
         }
-        if (add_pages(diff, &head, found[i], region->page, all, err))
+        if (add_sectors(diff, image, i, found, region, used, all, err))
             return error_status(err);
     }
     return OK;
@@ -113,7 +135,7 @@ int diff_find(struct engine *engine, const struct plan *plan, struct diff *diff,
             status = compare_segment(engine, chip_region(plan->chip, image->segments[i].memory),
                                      &image->segments[i], &found[i], err);
     if (!status)
-        status = select_pages(plan, diff, found, err);
+        status = select_sectors(plan, diff, found, err);
     diff->active = !status;
     for (size_t i = 0; i < image->count; i++)
         free(found[i]);
