@@ -20,6 +20,8 @@ enum {
     SMALL_READ = 63, /* of the flash monitors: longer reads of flash return garbage */
     SMALL_READS = 6, /* on their way at a time: two packets of commands */
     WORDS_AT_ONCE = 8,
+    LISTEN_US = 20 * MILLISECOND, /* between two questions to a UART */
+    QUIET_US = 3 * MILLISECOND,   /* thirty bytes' time */
 };
 
 /* ---- Commands ---- */
@@ -40,13 +42,13 @@ int samba_queue(struct monitor *m, struct error *err, const char *format, ...)
     va_end(args);
     size_t length = printed > 0 && (size_t)printed < sizeof text ? (size_t)printed : 0;
     int rc = OK;
-    if (!m->arduino || m->queued_length + length > sizeof m->queued)
+    if (!m->in_flash || m->queued_length + length > sizeof m->queued)
         rc = samba_flush(m, err);
     if (rc != OK)
         return rc;
     memcpy(m->queued + m->queued_length, text, length);
     m->queued_length += length;
-    return m->arduino ? OK : samba_flush(m, err);
+    return m->in_flash ? OK : samba_flush(m, err);
 }
 
 int samba_answer(struct monitor *m, uint8_t *bytes, size_t length, uint64_t timeout,
@@ -94,7 +96,6 @@ static void read_extensions(struct monitor *m)
 {
     static const char tag[] = "[Arduino:";
     const char *letter = strstr(m->version, tag);
-    m->arduino = letter;
     if (!letter)
         return;
     for (letter += sizeof tag - 1; *letter && *letter != ']'; letter++) {
@@ -242,7 +243,7 @@ static size_t rom_read(size_t length)
 int samba_receive(struct monitor *m, uint32_t address, uint8_t *bytes, size_t length,
                   struct error *err)
 {
-    if (m->arduino && !m->uart)
+    if (m->in_flash && !m->uart)
         return receive_small(m, address, bytes, length, err);
     int rc = OK;
     while (rc == OK && length > 0) {
@@ -260,29 +261,46 @@ int samba_receive(struct monitor *m, uint32_t address, uint8_t *bytes, size_t le
     return rc;
 }
 
-/* G has no answer on USB and may have an ACK on a UART; the word that is asked for behind it comes
- * when the code has returned. */
+/* Nobody listens on a UART while other code runs: what is sent then is lost but for two bytes. N#
+ * has two, and does no harm in whatever pieces it is heard. Some ROMs say ACK after G, some do not.
+ */
+static int await_uart(struct monitor *m, uint64_t timeout, struct error *err)
+{
+    uint64_t deadline = clock_in(m->serial->clock, timeout);
+    uint8_t bytes[16];
+    while (clock_now(m->serial->clock) < deadline) {
+        int rc = put(m, "N#", err);
+        if (rc != OK)
+            return rc;
+        ssize_t got = serial_read_some(m->serial, bytes, sizeof bytes,
+                                       clock_in(m->serial->clock, LISTEN_US), err);
+        if (got > 0 && memchr(bytes, '\n', (size_t)got))
+            got = serial_drain(m->serial, QUIET_US, LISTEN_US, err);
+        else if (got >= 0)
+            continue;
+        return got < 0 ? (int)got : OK;
+    }
+    return error_set(err, ERR_NO_ANSWER, "it has not returned after %u ms",
+                     (unsigned)(timeout / MILLISECOND));
+}
+
+/* G itself has no answer on USB: the word that is asked for behind it comes when the code has
+ * returned. */
 int samba_go(struct monitor *m, uint32_t block, uint32_t stack, uint64_t timeout, struct error *err)
 {
-    uint8_t bytes[4], expected[4];
-    put_le32(expected, stack);
+    uint32_t word = 0;
     int rc = samba_flush(m, err);
     if (rc == OK)
         rc = samba_queue(m, err, "G%08X#", (unsigned)block);
     if (rc == OK)
         rc = samba_flush(m, err);
+    if (rc == OK && m->uart)
+        rc = await_uart(m, timeout, err);
     if (rc == OK)
-        rc = samba_queue(m, err, "w%08X,4#", (unsigned)block);
-    if (rc == OK)
-        rc = samba_answer(m, bytes, sizeof bytes, timeout, err);
-    if (rc == OK && bytes[0] == 0x06 && memcmp(bytes + 1, expected, 3) == 0) {
-        memmove(bytes, bytes + 1, 3);
-        rc = samba_answer(m, bytes + 3, 1, MONITOR_ANSWER_US, err);
-    }
-    if (rc == OK && memcmp(bytes, expected, sizeof bytes) != 0)
+        rc = samba_words(m, &block, &word, 1, timeout, err);
+    if (rc == OK && word != stack)
         rc = error_set(err, ERR_PROTOCOL,
-                       "code run in RAM at 0x%08x: the device answered %02x %02x %02x %02x behind "
-                       "it, not its stack pointer",
-                       (unsigned)block, bytes[0], bytes[1], bytes[2], bytes[3]);
-    return rc == OK ? OK : error_context(err, "running code in the chip's RAM");
+                       "the device answered 0x%08x behind it, not the stack pointer it was given",
+                       (unsigned)word);
+    return rc == OK ? OK : error_context(err, "running code in RAM at 0x%08x", (unsigned)block);
 }

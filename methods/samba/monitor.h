@@ -27,10 +27,10 @@ enum {
 
 struct monitor {
     struct serial *serial;
-    bool uart;    /* payloads by XMODEM */
-    bool arduino; /* the flash monitors: several commands in a packet, reads below 64 bytes */
-    bool x, y, z; /* extensions: erase, write buffer, CRC */
-    bool secure;  /* "P": reads of flash tell nothing where the chip is secured */
+    bool uart;     /* payloads by XMODEM */
+    bool in_flash; /* a flash monitor: several commands in a packet, reads below 64 bytes */
+    bool x, y, z;  /* extensions: erase, write buffer, CRC */
+    bool secure;   /* "P": reads of flash tell nothing where the chip is secured */
     char version[MONITOR_VERSION_MAX]; /* printable */
     uint8_t queued[MONITOR_PACKET];
     size_t queued_length;

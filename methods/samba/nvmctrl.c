@@ -64,7 +64,7 @@ static const struct nvm_kind d2x = {
     .mode_register = 0x41004004, /* CTRLB: MANW, CACHEDIS */
     .mode_set = 0x40080,
     .stalls = true,
-    .user_row = 256,
+    .user_row = 64,
     .user_unit = 64,
     .fields = d2x_fields,
 };

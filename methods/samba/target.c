@@ -24,6 +24,7 @@ enum {
     Z_STEP = 4096,
     Z_ANSWER = 12, /* 'Z', eight digits, '#', LF, CR */
     APPLET_US = 2 * SECOND,
+    POLL_US = 500, /* between two looks; a command takes milliseconds */
     Z_US = 5 * SECOND,
 };
 
@@ -149,9 +150,9 @@ static void find_ram(struct samba *s, uint32_t sp)
     uint64_t top = ram->start + ram->size;
     s->work = s->part->applet_base;
     s->end = s->part->stack;
-    if (s->family->gpnvm || sp <= ram->start || sp > top)
+    if (s->family->gpnvm)
         return;
-    if (sp + STACK_ROOM < top) {
+    if (sp > ram->start && sp + STACK_ROOM < top) {
         s->work = (sp + 0xff) & ~0xffu;
         s->end = (uint32_t)top - STACK_ROOM; /* the double-tap word is the last */
     } else if (s->end > top - TOP_ROOM) {
@@ -174,6 +175,7 @@ int samba_identify(struct samba *s, struct error *err)
         rc = find_id(s, words[1], &where, err);
     if (rc != OK)
         return error_context(err, "asking which chip it is");
+    s->monitor.in_flash = !s->family->gpnvm;
     find_ram(s, words[0]);
     return check_id(s, where, err);
 }
@@ -206,6 +208,7 @@ int samba_wait(struct samba *s, uint32_t register_address, uint32_t mask, uint32
         *value |= now;
         if (now & mask)
             return OK;
+        clock->sleep_until(clock, clock_in(clock, POLL_US));
     } while (clock_now(clock) < deadline);
     return error_set(err, ERR_NO_ANSWER,
                      "the flash controller is still busy (0x%08" PRIx32 ") after %u ms", now,

@@ -11,7 +11,7 @@
 enum {
     RIG_FLASH_MAX = 2 * 1024 * 1024,
     RIG_EEPROM_MAX = 4096,
-    RIG_OPTIONS_MAX = 128,
+    RIG_OPTIONS_MAX = 512,
     RIG_NOTES_MAX = 2048
 };
 
