@@ -14,7 +14,8 @@ size_t klipper_block_put(uint8_t out[KLIPPER_BLOCK_MAX], uint8_t number, const u
     size_t size = length + KLIPPER_BLOCK_MIN;
     out[0] = (uint8_t)size;
     out[1] = NUMBER_TAG | number % KLIPPER_NUMBERS;
-    memcpy(out + HEADER, content, length);
+    if (length)
+        memcpy(out + HEADER, content, length);
     put_be16(out + size - TRAILER, klipper_crc16(out, size - TRAILER));
     out[size - 1] = KLIPPER_SYNC;
     return size;
