@@ -120,12 +120,16 @@ static bool fetch_ram(struct sam *sam, uc_engine *engine, struct sam_ram *ram)
     return kept;
 }
 
+/* Gives RAM, and forgets what was translated from what it held before. */
 static bool give_ram(struct sam *sam, uc_engine *engine)
 {
-    for (size_t i = 0; i < SAM_RAM_MAX; i++)
-        if (sam->ram[i].size && uc_mem_write(engine, sam->ram[i].start, sam->ram[i].bytes,
-                                             sam->ram[i].size) != UC_ERR_OK)
+    for (size_t i = 0; i < SAM_RAM_MAX; i++) {
+        const struct sam_ram *ram = &sam->ram[i];
+        uint64_t start = ram->start, end = start + ram->size;
+        if (ram->size && (uc_mem_write(engine, start, ram->bytes, ram->size) != UC_ERR_OK ||
+                          uc_ctl_remove_cache(engine, start, end) != UC_ERR_OK))
             return false;
+    }
     return true;
 }
 
