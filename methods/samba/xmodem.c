@@ -87,24 +87,25 @@ static bool frame_is_good(const uint8_t *frame, uint8_t number)
                samba_xmodem_crc(0, frame + HEADER, XMODEM_BLOCK);
 }
 
-/* Asks with `request` until the block comes undamaged. */
+/* Asks with `request` until the block comes undamaged. NAK asks for it again; a start sign that was
+ * not heard is repeated. */
 static int receive_frame(struct serial *serial, uint8_t request, uint8_t number, uint8_t *frame,
                          struct error *err)
 {
     for (unsigned i = 0; i < TRIES; i++) {
+        uint64_t before = serial->received;
         int rc = serial_write(serial, &request, 1, err);
         if (rc == OK)
             rc = serial_read(serial, frame, FRAME, clock_in(serial->clock, BYTE_US), err);
-        if (rc != OK && rc != ERR_NO_ANSWER)
-            return rc;
         if (rc == OK && frame_is_good(frame, number))
             return OK;
-        if (rc == ERR_NO_ANSWER && i + 1 == TRIES)
+        if (rc != OK && (rc != ERR_NO_ANSWER || i + 1 == TRIES))
             return rc;
+        if (request != START || serial->received != before)
+            request = NAK;
         ssize_t stray = serial_drain(serial, QUIET_US, BYTE_US, err);
         if (stray < 0)
             return (int)stray;
-        request = number == 1 && request == START ? START : NAK;
     }
     return error_set(err, ERR_PROTOCOL, "XMODEM block %u came damaged %d times", number, TRIES);
 }
