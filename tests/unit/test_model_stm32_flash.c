@@ -216,6 +216,8 @@ static void pages_outside_are_refused_and_nothing_is_erased(void **state)
     memset(s->flash, 0, 0x20000);
     bench_exchange(s->bench, "43 BC", "79");
     bench_exchange(s->bench, "01 00 80 81", "1F");
+    bench_exchange(s->bench, "43 BC", "79");
+    bench_exchange(s->bench, "FF 01", "1F");
     assert_all(s, 0, 0x400, 0x00);
     stm32_free(s);
     s = stm32_synced("stm32f407xx");
@@ -270,6 +272,10 @@ static void assert_locked(struct stm32_bench *s)
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         bench_exchange(s->bench, refused[i], "1F");
     bench_exchange(s->bench, "01 FE", "79 31 00 00 79");
+    bench_say(s->bench, "02 FD");
+    stm32_waits_for_ack(s);
+    bench_wait(s->bench, MILLISECOND);
+    s->bench->serial->ops->drop_input(s->bench->serial);
 }
 
 static void readout_unprotect_wipes_and_opens(void **state)
@@ -308,6 +314,44 @@ static void readout_protect_holds_over_power(void **state)
     resync(s);
     stm32_address(s, 0x11, BASE, "79");
     stm32_free(s);
+}
+
+static void readout_unprotect_wipes_the_ram(void **state)
+{
+    (void)state;
+    struct stm32_bench *s = stm32_synced("stm32f103xb");
+    uint8_t data[4] = {1, 2, 3, 4}, back[4];
+    stm32_write(s, 0x20000200, data, 4, "79");
+    bench_exchange(s->bench, "92 6D", "79 79");
+    resync(s);
+    stm32_read(s, 0x20000200, back, 4);
+    assert_memory_not_equal(back, data, 4);
+    stm32_free(s);
+}
+
+/* On F0 and F1 all option bytes are erased with it; elsewhere only the level changes. */
+static void readout_unprotect_erases_write_protected_pages_too(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *chip;
+        uint8_t wrp; /* the byte of sectors 0 to 7 afterwards */
+    } rows[] = {{"stm32f103xb", 0xff}, {"stm32f407xx", 0xfe}, {"stm32h743xx", 0xfe}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stm32_bench *s = stm32_synced(rows[i].chip);
+        memset(s->flash, 0x55, 1024);
+        bench_exchange(s->bench, "63 9C", "79");
+        bench_say(s->bench, "00 00 00");
+        stm32_waits_for_ack(s);
+        resync(s);
+        assert_int_equal(s->options[8], 0xfe);
+        bench_exchange(s->bench, "92 6D", "79 79");
+        bench_wait(s->bench, 20 * (uint64_t)SECOND);
+        resync(s);
+        assert_all(s, 0, 1024, 0xff);
+        assert_int_equal(s->options[8], rows[i].wrp);
+        stm32_free(s);
+    }
 }
 
 static void level_2_closes_the_loader(void **state)
@@ -471,6 +515,8 @@ int main(void)
         cmocka_unit_test(reserved_codes_and_overlong_lists_are_refused),
         cmocka_unit_test(readout_unprotect_wipes_and_opens),
         cmocka_unit_test(readout_protect_holds_over_power),
+        cmocka_unit_test(readout_unprotect_wipes_the_ram),
+        cmocka_unit_test(readout_unprotect_erases_write_protected_pages_too),
         cmocka_unit_test(level_2_closes_the_loader),
         cmocka_unit_test(protected_pages_stay_though_all_is_acknowledged),
         cmocka_unit_test(a_protected_page_holds_up_the_mass_erase),

@@ -457,7 +457,7 @@ static void one_byte_survives_while_it_sends(void **state)
     stm32_free(s);
 }
 
-static void the_nth_message_is_refused_once(void **state)
+static void the_nth_message_since_power_on_is_refused(void **state)
 {
     (void)state;
     struct stm32_bench *s = stm32_new("stm32f103xb", NULL);
@@ -468,6 +468,12 @@ static void the_nth_message_is_refused_once(void **state)
     bench_exchange(s->bench, "31 CE", "79");
     bench_exchange(s->bench, "08 00 00 00 08", "1F");
     stm32_address(s, 0x31, 0x08000000, "79");
+    virtual_reset(s->bench->device, VRESET_POWER);
+    bench_wait(s->bench, 10 * MILLISECOND);
+    stm32_sync(s); /* counts from 1 again */
+    bench_exchange(s->bench, "02 FD", "79 01 04 10 79");
+    bench_exchange(s->bench, "00 FF", LIST_F1);
+    bench_exchange(s->bench, "01 FE", "1F");
     stm32_free(s);
 }
 
@@ -525,7 +531,7 @@ int main(void)
         cmocka_unit_test(starts_in_the_application_when_told_to),
         cmocka_unit_test(one_byte_survives_while_the_flash_is_busy),
         cmocka_unit_test(one_byte_survives_while_it_sends),
-        cmocka_unit_test(the_nth_message_is_refused_once),
+        cmocka_unit_test(the_nth_message_since_power_on_is_refused),
         cmocka_unit_test(wrong_id_is_another_part),
         cmocka_unit_test(stuck_byte_keeps_its_ones_and_is_acknowledged),
     };

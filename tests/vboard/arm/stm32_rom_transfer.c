@@ -117,7 +117,7 @@ void rom_long_page_list(struct rom *rom)
         erase_all(rom);
     else if (code == BANK_1 || code == BANK_2)
         erase_bank(rom, code == BANK_2);
-    else if (code >= ROM_SPECIAL || code + 1 > ROM_PAGES_MAX)
+    else if (code + 1 > ROM_PAGES_MAX) /* the reserved codes too */
         rom_nack(rom);
     else
         erase_list(rom, (size_t)code + 1);
