@@ -284,7 +284,7 @@ int st_rom_more_info(struct session *session, struct device_info *info, struct e
 {
     struct rom_loader *rom = session->state;
     uint32_t unique_id = session->chip->stm32->unique_id;
-    uint8_t version[3], unique[12];
+    uint8_t version[3] = {0}, unique[12] = {0};
     unsigned tries = 0;
     int rc = st_rom_has(rom, ROM_GET_VERSION) ? get_version(rom, version, err) : ERR_PROTOCOL;
     if (rc == OK)

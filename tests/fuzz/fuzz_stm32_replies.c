@@ -1,12 +1,13 @@
 /*
  * Whatever answers in place of an STM32's ROM loader, the method ends: no crash, no overrun, no
- * endless wait. The input is a choice of chip and then what the device says, in portions: one byte
- * of length and so many bytes; length 0 stands for 256. Each write of the host releases the next
+ * endless wait. The input is a choice of chip and then what the device says, in portions: two bytes
+ * of length, little end first, and so many bytes. Each write of the host releases the next
  * portion. Time is virtual.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "method.h"
 
 extern const struct method method_stm32_uart;
@@ -71,11 +72,11 @@ static int device_write(struct serial *serial, const uint8_t *bytes, size_t leng
     device->now += length * BYTE_US;
     if (device->now > (uint64_t)HOUR * SECOND)
         abort(); /* a wait without an end */
-    if (device->released > 0 || device->left == 0)
+    if (device->released > 0 || device->left < 2)
         return OK;
-    size_t portion = *device->bytes ? *device->bytes : 256;
-    device->bytes++;
-    device->left--;
+    size_t portion = get_le16(device->bytes);
+    device->bytes += 2;
+    device->left -= 2;
     device->released = portion < device->left ? portion : device->left;
     return OK;
 }
