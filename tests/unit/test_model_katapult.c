@@ -262,6 +262,8 @@ static void uart_is_deaf_while_flash_works(void **state)
     bench->flash[OFFSET] = 0;
     say_block(bench, START, data);
     bench_say(bench, CONNECT); /* but for its first byte nothing of it is heard */
+    bench_wait(bench, 20 * MILLISECOND);
+    assert_int_equal(virtual_line(bench->serial)->receiver.count, 1);
     hears_block_done(bench, START);
     bench_exchange(bench, CONNECT, NACK);
     is_wedged(bench);
@@ -283,6 +285,28 @@ static void usb_loses_nothing_while_flash_works(void **state)
     assert_int_equal(bench_listen(bench, heard, sizeof heard), 64); /* four answers */
     block_reads(bench, 0x080080c0, 0);
     bench_free(bench);
+}
+
+/* The second of two replies of 80 bytes fits when 16 bytes of the first are left: 64 bytes, or
+ * 2560 us, after it began. Asking takes 12 bytes itself. */
+static void second_reply_fits_when_16_bytes_are_left(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t pause;
+        size_t replies;
+    } cases[] = {{2480, 1}, {2600, 2}};
+    for (size_t i = 0; i < 2; i++) {
+        struct bench *bench = started(NULL);
+        uint8_t payload[4], bytes[12], heard[256];
+        put_le32(payload, START);
+        packet(bytes, 0x14, payload, 4);
+        bench_send(bench, bytes, sizeof bytes);
+        bench_wait(bench, cases[i].pause);
+        bench_send(bench, bytes, sizeof bytes);
+        assert_int_equal(bench_listen(bench, heard, sizeof heard), 80 * cases[i].replies);
+        bench_free(bench);
+    }
 }
 
 static void reply_that_finds_no_room_is_lost_and_no_more(void **state)
@@ -517,6 +541,7 @@ int main(void)
         cmocka_unit_test(erase_and_programming_take_their_time),
         cmocka_unit_test(uart_is_deaf_while_flash_works),
         cmocka_unit_test(usb_loses_nothing_while_flash_works),
+        cmocka_unit_test(second_reply_fits_when_16_bytes_are_left),
         cmocka_unit_test(reply_that_finds_no_room_is_lost_and_no_more),
         cmocka_unit_test(usbfs_holds_its_first_packet_back),
         cmocka_unit_test(completing_starts_the_application_after_100_ms),
