@@ -19,6 +19,17 @@ static int finish(struct app *app, struct error *err)
     return status;
 }
 
+/* The same after a mere look: a board without a program stays in its bootloader, and that is well.
+ */
+static int finish_look(struct app *app, struct error *err)
+{
+    int status = finish(app, err);
+    if (status != ERR_REFUSED)
+        return status;
+    error_clear(err);
+    return OK;
+}
+
 static void show_info(struct app *app, const struct device_info *info)
 {
     if (!app->options.json) {
@@ -39,13 +50,13 @@ int command_info(struct app *app, struct error *err)
 {
     struct device_info info = {0};
     /* Looking is not touching: another chip than the board's is what `info` is there to tell. */
-    app->engine.force_signature = true;
+    app->engine.force_signature = app->engine.force_start = true;
     if (app_words(app, 0, err) || app_connect(app, OP_INFO, err))
         return error_status(err);
     int status = app->engine.target.method->info(&app->engine.session, &info, err);
     if (!status)
         show_info(app, &info);
-    return status ? status : finish(app, err);
+    return status ? status : finish_look(app, err);
 }
 
 /* ---- fuses ---- */

@@ -27,9 +27,12 @@ static int read_range(struct app *app, const struct region *region, const struct
     int status = engine_read(engine, region, range->start, bytes, (size_t)range->size, err);
     engine->result.bytes = (size_t)range->size;
     engine->result.verified = engine->result.proven = TRI_NULL;
-    /* A back-up should not leave the board in its bootloader. */
-    if (!status && !app->options.no_run && !method_refusal(engine->target.method, OP_RUN))
-        status = engine->target.method->run(&engine->session, err);
+    /* A back-up should not leave the board in its bootloader, unless there is no program to start.
+     */
+    if (!status && !app->options.no_run && !method_refusal(engine->target.method, OP_RUN)) {
+        int started = engine->target.method->run(&engine->session, err);
+        status = started == ERR_REFUSED ? OK : started;
+    }
     engine_close(engine);
     if (!status)
         status = save(app, region, range, bytes, err);
