@@ -14,8 +14,8 @@
 
 extern const struct method method_samba;
 
-#define SAM3_VERSION "76312e3120446563203135203230313020 31393a32343a3034 0a0d" /* v1.1 Dec 15 … \
-                                                                                 */
+/* "v1.1 Dec 15 2010 19:24:04" */
+#define SAM3_VERSION "76312e312044656320313520323031302031393a32343a30340a0d"
 
 struct wire {
     struct serial *serial;
