@@ -347,6 +347,27 @@ static void usbfs_holds_its_first_packet_back(void **state)
     bench_free(bench);
 }
 
+static void only_parts_with_usbfs_hold_it_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *chip;
+        bool holds;
+    } chips[] = {
+        {"stm32f072xb", true},  {"stm32g0b1xx", true},  {"stm32g431xx", true},
+        {"stm32f446xx", false}, {"stm32h723xx", false}, {"stm32f207xx", false},
+        {"rp2040", false},      {"lpc1769", false},
+    };
+    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++) {
+        struct bench *bench = bench_new(&vmodel_katapult_usb, chips[i].chip, NULL);
+        uint8_t heard[64];
+        bench_start(bench, 0);
+        bench_say(bench, CONNECT);
+        assert_int_equal(bench_listen(bench, heard, sizeof heard) == 0, chips[i].holds);
+        bench_free(bench);
+    }
+}
+
 /* ---- in and out ---- */
 
 static void completing_starts_the_application_after_100_ms(void **state)
@@ -544,6 +565,7 @@ int main(void)
         cmocka_unit_test(second_reply_fits_when_16_bytes_are_left),
         cmocka_unit_test(reply_that_finds_no_room_is_lost_and_no_more),
         cmocka_unit_test(usbfs_holds_its_first_packet_back),
+        cmocka_unit_test(only_parts_with_usbfs_hold_it_back),
         cmocka_unit_test(completing_starts_the_application_after_100_ms),
         cmocka_unit_test(completing_without_a_program_hangs),
         cmocka_unit_test(single_reset_starts_a_program_and_stays_without_one),
