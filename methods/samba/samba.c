@@ -125,85 +125,6 @@ static int prepare(struct samba *s, struct span extent, struct error *err)
     return rc == OK ? s->controller->prepare(s, extent, err) : rc;
 }
 
-/* ---- Sectors of a job ---- */
-
-static bool overlaps(const struct segment *segment, uint64_t start, uint64_t end)
-{
-    return segment->memory == MEM_FLASH && segment->address < end &&
-           segment->address + segment->length > start;
-}
-
-/* The first sector at or after `from` that the image has a byte in; false if none. */
-static bool touched_sector(const struct samba *s, const struct image *image, uint64_t from,
-                           uint64_t *found)
-{
-    uint64_t sector = s->flash->sector, end = s->flash->start + s->flash->size;
-    for (size_t i = 0; i < image->count; i++) {
-        const struct segment *segment = &image->segments[i];
-        if (!overlaps(segment, from, end))
-            continue;
-        uint64_t at = segment->address > from ? segment->address : from;
-        *found = at - (at - s->flash->start) % sector;
-        return true;
-    }
-    return false;
-}
-
-/* Touched sectors in a row, within one slab. */
-static bool next_slab(const struct samba *s, const struct image *image, uint64_t from,
-                      struct span *slab)
-{
-    uint64_t at;
-    if (!touched_sector(s, image, from, &slab->start))
-        return false;
-    uint64_t limit = slab->start + s->slab - (slab->start - s->flash->start) % s->slab;
-    slab->size = s->flash->sector;
-    while (slab->start + slab->size < limit &&
-           touched_sector(s, image, slab->start + slab->size, &at) &&
-           at == slab->start + slab->size)
-        slab->size += s->flash->sector;
-    return true;
-}
-
-/* The image's bytes over what is in the buffer; returns how many. */
-static size_t lay_over(const struct image *image, struct span part, uint8_t *bytes)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < image->count; i++) {
-        const struct segment *segment = &image->segments[i];
-        uint64_t end = part.start + part.size;
-        if (!overlaps(segment, part.start, end))
-            continue;
-        uint64_t low = segment->address > part.start ? segment->address : part.start;
-        uint64_t high = segment->address + segment->length;
-        high = high < end ? high : end;
-        memcpy(bytes + (low - part.start), segment->data + (low - segment->address),
-               (size_t)(high - low));
-        count += (size_t)(high - low);
-    }
-    return count;
-}
-
-/* A sector that the image fills in part keeps the rest: it is read before. */
-static int fill(struct samba *s, const struct job *job, struct span part, uint8_t *bytes,
-                size_t *payload, struct error *err)
-{
-    *payload = 0;
-    for (uint64_t at = 0; at < part.size; at += s->flash->sector) {
-        const struct span sector = {part.start + at, s->flash->sector};
-        memset(bytes + at, s->flash->erased, s->flash->sector);
-        size_t count = lay_over(job->image, sector, bytes + at);
-        if (count < sector.size && !job->erased && !s->unreadable) {
-            int rc = samba_read_flash(s, sector.start, bytes + at, (size_t)sector.size, false, err);
-            if (rc != OK)
-                return rc;
-            (void)lay_over(job->image, sector, bytes + at);
-        }
-        *payload += count;
-    }
-    return OK;
-}
-
 /* ---- Writing ---- */
 
 /* Sectors from `from` on, slab by slab. */
@@ -212,10 +133,10 @@ static int write_slabs(struct samba *s, const struct job *job, uint64_t from, st
     struct span slab;
     size_t payload;
     int rc = OK;
-    while (rc == OK && next_slab(s, job->image, from, &slab)) {
+    while (rc == OK && samba_next_slab(s, job->image, from, &slab)) {
         if (session_stopped(s->session))
             return session_interrupted(err);
-        rc = fill(s, job, slab, s->buffer, &payload, err);
+        rc = samba_fill(s, job, slab, s->buffer, &payload, err);
         if (rc == OK)
             rc = s->controller->program(s, slab.start, s->buffer, (size_t)slab.size, job->erased,
                                         err);
@@ -232,7 +153,7 @@ static int write_first_last(struct samba *s, const struct job *job, struct span 
 {
     size_t payload;
     first.size = s->flash->sector;
-    int rc = fill(s, job, first, s->first, &payload, err);
+    int rc = samba_fill(s, job, first, s->first, &payload, err);
     if (rc == OK && !job->erased)
         rc = s->controller->erase(s, first, err);
     if (rc == OK)
@@ -250,7 +171,7 @@ static int samba_write(struct session *session, const struct job *job, struct er
     struct span first;
     uint64_t low, high;
     if (!image_extent(job->image, MEM_FLASH, &low, &high) ||
-        !next_slab(s, job->image, s->flash->start, &first))
+        !samba_next_slab(s, job->image, s->flash->start, &first))
         return OK;
     int rc = prepare(s, (struct span){low, high - low}, err);
     if (rc == OK)

@@ -94,4 +94,16 @@ int samba_check_open(const struct samba *s, struct error *err);
 int samba_wait(struct samba *s, uint32_t register_address, uint32_t mask, uint32_t *value,
                uint64_t timeout, struct error *err);
 
+/* ---- sectors.c ---- */
+
+/* Sectors at or after `from` that the image has a byte in, in a row, within one slab; false if
+ * there are none. */
+bool samba_next_slab(const struct samba *s, const struct image *image, uint64_t from,
+                     struct span *slab);
+
+/* What whole sectors will hold: a sector that the image fills in part keeps the rest, which is read
+ * before. *payload: bytes that are the image's. */
+int samba_fill(struct samba *s, const struct job *job, struct span part, uint8_t *bytes,
+               size_t *payload, struct error *err);
+
 #endif
