@@ -108,9 +108,12 @@ static void prepare_session(struct engine *engine)
     };
 }
 
-static int converse(struct engine *engine, struct error *err)
+/* `touch`: also a port of which nothing is known. It is asked before it is touched: it may be in
+ * its bootloader, which ignores the touch, and then the wait for its leaving would be for nothing.
+ */
+static int converse(struct engine *engine, bool touch, struct error *err)
 {
-    if (enter_loader(engine, err))
+    if ((touch || engine->target.known) && enter_loader(engine, err))
         return error_status(err);
     if (!engine->session.serial && open_link(engine, err))
         return error_status(err);
@@ -124,7 +127,9 @@ static int touch_again(struct engine *engine, struct error *err)
     serial_close(engine->session.serial);
     engine->session.serial = NULL;
     prepare_session(engine);
-    return converse(engine, err);
+    if (enter_await_return(engine, err))
+        return error_status(err);
+    return converse(engine, true, err);
 }
 
 /* No bootloader there: perhaps its application is, and can be asked to leave. The question comes
@@ -145,7 +150,7 @@ static int try_other_ways(struct engine *engine, int status, struct error *err)
     if ((status != ERR_NO_ANSWER && status != ERR_GONE && status != ERR_PROTOCOL) ||
         (engine->stop && *engine->stop))
         return status;
-    if (status != ERR_PROTOCOL && text_has_word(enter, "touch-1200"))
+    if (text_has_word(enter, "touch-1200"))
         return touch_again(engine, err);
     if (status != ERR_GONE && text_has_word(enter, "klipper-serial") && engine->session.serial)
         return ask_application(engine, err);
@@ -162,7 +167,7 @@ int engine_connect(struct engine *engine, struct error *err)
         engine->begun = begun;
     engine->started = true;
     begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
-    int status = converse(engine, err);
+    int status = converse(engine, false, err);
     if (status)
         status = try_other_ways(engine, status, err);
     if (status) {
@@ -299,13 +304,30 @@ static bool is_destructive(const struct step *step)
     return step->kind == STEP_ERASE || step->kind == STEP_WRITE || step->kind == STEP_FUSE;
 }
 
+/* After a comparison only the sectors that will be written are erased: the others stay. */
+static int erase_different(struct engine *engine, const struct plan *plan, const struct step *step,
+                           struct diff *diff, struct error *err)
+{
+    struct step narrowed = *step;
+    if (!image_bytes(&diff->different, MEM_FLASH))
+        return OK; /* all is there already */
+    if (step->whole_chip)
+        return small_step(engine, plan, step, diff, err);
+    int status = plan_sectors(&diff->different, region_of(plan, MEM_FLASH), false, &narrowed.ranges,
+                              &narrowed.range_count)
+                     ? error_memory(err)
+                     : small_step(engine, plan, &narrowed, diff, err);
+    free(narrowed.ranges);
+    return status;
+}
+
 static int execute_step(struct engine *engine, const struct plan *plan, const struct step *step,
                         struct diff *diff, struct error *err)
 {
     if (step->kind == STEP_ENTER)
         return engine_connect(engine, err);
-    if (diff->active && step->kind == STEP_ERASE && !image_bytes(&diff->different, MEM_FLASH))
-        return OK; /* all is there already */
+    if (diff->active && step->kind == STEP_ERASE)
+        return erase_different(engine, plan, step, diff, err);
     if (step->kind == STEP_WRITE || step->kind == STEP_VERIFY)
         return transfer_step(engine, plan, step, diff, err);
     return small_step(engine, plan, step, diff, err);

@@ -94,12 +94,17 @@ static int report_lost(const struct engine *engine, struct error *err)
 {
     if (engine->stop && *engine->stop)
         return session_interrupted(err);
-    error_set(err, ERR_NO_DEVICE,
-              "%s left after the 1200-baud touch and did not come back within %d s",
+    error_set(err, ERR_NO_DEVICE, "%s left the bus and did not come back within %d s",
               engine->target.device, RETURN_US / SECOND);
     return error_hint(err, "unplug the board and plug it in again%s%s",
                       engine->target.loader->ask ? ", then " : "",
                       engine->target.loader->ask ? engine->target.loader->ask : "");
+}
+
+int enter_await_return(struct engine *engine, struct error *err)
+{
+    uint64_t deadline = clock_in(clock_monotonic(), RETURN_US);
+    return wait_back(engine, deadline) ? OK : report_lost(engine, err);
 }
 
 int enter_loader(struct engine *engine, struct error *err)
@@ -117,7 +122,7 @@ int enter_loader(struct engine *engine, struct error *err)
     uint64_t patience = target->known ? LEAVE_US : UNKNOWN_LEAVE_US;
     if (!wait_gone(engine, before, clock_in(clock, patience)))
         return OK;
-    return wait_back(engine, clock_in(clock, RETURN_US)) ? OK : report_lost(engine, err);
+    return enter_await_return(engine, err);
 }
 
 int enter_by_request(struct engine *engine, uint32_t baud, struct error *err)

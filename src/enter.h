@@ -16,6 +16,9 @@ int enter_loader(struct engine *engine, struct error *err);
  * `baud` is that firmware's rate. The port has its own rate again afterwards. */
 int enter_by_request(struct engine *engine, uint32_t baud, struct error *err);
 
+/* Waits until a port that has just gone is there again. ERR_NO_DEVICE after some seconds. */
+int enter_await_return(struct engine *engine, struct error *err);
+
 /* After a re-enumeration: the port at the place on the bus where the board was, whatever its name
  * is now. Does nothing if that place is not known, or empty. */
 void enter_refind(struct engine *engine);

@@ -115,13 +115,11 @@ int plan_check_image(const struct board *board, const struct loader *loader,
 
 /* ---- steps ---- */
 
-/* Sectors that hold a byte of the image, joined where they touch. */
-static int touched_sectors(struct step *step, const struct image *image,
-                           const struct region *region, bool whole_extent)
+int plan_sectors(const struct image *image, const struct region *region, bool whole_extent,
+                 struct span **ranges, size_t *count)
 {
-    uint64_t first, last;
-    if (!image_extent(image, region->memory, &first, &last))
-        return OK;
+    *ranges = NULL;
+    *count = 0;
     for (size_t i = 0; i < image->count; i++) {
         const struct segment *segment = &image->segments[i];
         if (segment->memory != region->memory)
@@ -129,16 +127,16 @@ static int touched_sectors(struct step *step, const struct image *image,
         uint64_t low = region_sector(region, segment->address).start;
         struct span top = region_sector(region, segment->address + segment->length - 1);
         uint64_t end = top.start + top.size;
-        struct span *previous = step->range_count ? &step->ranges[step->range_count - 1] : NULL;
+        struct span *previous = *count ? &(*ranges)[*count - 1] : NULL;
         if (previous && (whole_extent || low <= previous->start + previous->size)) {
             previous->size = end - previous->start;
             continue;
         }
-        struct span *grown = realloc(step->ranges, (step->range_count + 1) * sizeof *grown);
+        struct span *grown = realloc(*ranges, (*count + 1) * sizeof *grown);
         if (!grown)
             return ERR_MEMORY;
-        step->ranges = grown;
-        grown[step->range_count++] = (struct span){low, end - low};
+        *ranges = grown;
+        grown[(*count)++] = (struct span){low, end - low};
     }
     return OK;
 }
@@ -169,7 +167,8 @@ static int add_erase(struct plan *plan, const struct plan_options *options, stru
              plan->method->name);
     if (chip)
         return OK;
-    return touched_sectors(step, plan->image, &plan->regions[0], options->erase == ERASE_IMAGE)
+    return plan_sectors(plan->image, &plan->regions[0], options->erase == ERASE_IMAGE,
+                        &step->ranges, &step->range_count)
                ? error_memory(err)
                : OK;
 }

@@ -96,6 +96,11 @@ int plan_recipe(struct plan *plan, const struct board *board, const struct loade
                 const struct method *method, const char *recipe, struct image *image,
                 const struct plan_options *options, struct error *err);
 
+/* Sectors that hold a byte of the image, joined where they touch; `whole_extent`: also those
+ * between its first and last. *ranges is owned by the caller, also after ERR_MEMORY. */
+int plan_sectors(const struct image *image, const struct region *region, bool whole_extent,
+                 struct span **ranges, size_t *count);
+
 /* Refuses a fuse value that would lock the user out: check `fuses`. */
 int plan_check_fuse(const struct method *method, const struct chip *chip, const char *name,
                     uint32_t value, const struct plan_options *options, struct error *err);

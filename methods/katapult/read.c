@@ -176,9 +176,13 @@ int katapult_node_run(struct session *session, struct error *err)
     struct katapult_node *node = session->state;
     if (node->broken)
         return error_set(err, ERR_FAILED, "the program is not complete, and is not started");
+    struct clock *clock = node->transport->clock;
     int rc = refuse_empty(node, err);
     if (rc == OK)
         rc = complete(node, err);
+    /* Nothing tells that it has left, and until then it answers a host that it will soon leave. */
+    if (rc == OK)
+        clock->sleep_until(clock, clock_in(clock, KATAPULT_LEAVES_US));
     if (rc == OK || rc == ERR_REFUSED)
         return rc;
     return error_context(err, "starting the application");

@@ -173,7 +173,7 @@ int command_unlock(struct app *app, struct error *err)
     int status = app->engine.target.method->unlock(&app->engine.session, err);
     engine_close(&app->engine);
     if (!status)
-        report_line(&app->report, "unlock", "the chip is erased and open");
+        report_line(&app->report, "unlock", "the chip is open");
     return status;
 }
 
