@@ -39,7 +39,8 @@ static void bench_open(struct bench *bench)
     assert_non_null(loader);
     bench->rig = rig_new(&vmodel_katapult_usb, method, "stm32f103xe", 0x80000, &options);
     bench->rig->image.placed = true;
-    bench->options.forced = ~0u; /* noise is no program */
+    bench->options.forced = ~0u;  /* noise is no program */
+    bench->options.no_run = true; /* it stays in its bootloader from one run to the next */
     bench->engine.target =
         (struct target){.board = board, .loader = loader, .method = method, .device = "virtual"};
 }
