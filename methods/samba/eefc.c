@@ -119,7 +119,7 @@ static int set_gpnvm(struct samba *s, unsigned bit, bool on, struct error *err)
             return OK;
     }
     if (rc == OK)
-        rc = error_set(err, ERR_PROTOCOL, "it still reads %u", (unsigned)(bits >> bit & 1));
+        error_set(err, ERR_PROTOCOL, "it still reads %u", (unsigned)(bits >> bit & 1));
     return error_context(err, "%s GPNVM bit %u", on ? "setting" : "clearing", bit);
 }
 

@@ -206,7 +206,7 @@ static int expect(struct samba *s, char letter, uint64_t timeout, struct error *
 {
     uint8_t reply[REPLY];
     int rc = samba_answer(&s->monitor, reply, sizeof reply, timeout, err);
-    if (rc == OK && (reply[0] != letter || reply[1] != '\n' || reply[2] != '\r'))
+    if (rc == OK && (reply[0] != (uint8_t)letter || reply[1] != '\n' || reply[2] != '\r'))
         rc = error_set(err, ERR_PROTOCOL, "the device answered %02x %02x %02x to %c", reply[0],
                        reply[1], reply[2], letter);
     return rc;

@@ -53,7 +53,7 @@ struct vline {
     /* USB: throws away what is left of the packet whose byte receive() was last given. */
     void (*drop_packet)(struct vline *line);
     bool framing_error; /* of the byte receive() is given: its stop bit was 0 (wrong rate) */
-    uint32_t packet; /* USB: number of the packet it came in; 0 = borders are unknown (pty) */
+    uint32_t packet;    /* USB: number of the packet it came in; 0 = borders are unknown (pty) */
     enum vparity parity;
 };
 

@@ -48,6 +48,7 @@ bool keep_map(struct vmemory *memory, size_t size, const char *path, bool *fresh
         if (!map_file(memory, path, &had))
             return false;
     } else {
+        /* cppcheck-suppress invalidFunctionArg # -1 is what MAP_ANONYMOUS wants */
         memory->bytes =
             mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory->bytes == MAP_FAILED) {
