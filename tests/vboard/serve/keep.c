@@ -48,9 +48,9 @@ bool keep_map(struct vmemory *memory, size_t size, const char *path, bool *fresh
         if (!map_file(memory, path, &had))
             return false;
     } else {
-        /* cppcheck-suppress invalidFunctionArg # -1 is what MAP_ANONYMOUS wants */
-        memory->bytes =
-            mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+        /* cppcheck-suppress invalidFunctionArg ; -1 is what MAP_ANONYMOUS wants */
+        memory->bytes = mmap(NULL, size, prot, flags, -1, 0);
         if (memory->bytes == MAP_FAILED) {
             memory->bytes = NULL;
             return complain("a memory", strerror(errno));
