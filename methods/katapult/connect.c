@@ -40,14 +40,17 @@ static int understand(struct katapult_node *node, const struct katapult_packet *
     if (reply->length <= STRINGS_AT)
         return error_set(err, ERR_PROTOCOL, "its answer to CONNECT has only %zu bytes",
                          reply->length);
-    keep_identity(node, reply);
-    if (node->protocol >> 16 != 1)
+    /* Nothing is kept before all of it has been looked at: a node that lies later, when it is
+     * greeted again, must not change what the bounds of a block are. */
+    uint32_t protocol = get_le32(reply->payload + PROTOCOL_AT);
+    uint32_t block = get_le32(reply->payload + BLOCK_AT);
+    if (protocol >> 16 != 1)
         return error_set(err, ERR_PROTOCOL,
                          "it speaks protocol %" PRIu32 ".%" PRIu32 ", which is not known",
-                         node->protocol >> 16, node->protocol >> 8 & 0xff);
-    if (node->block < 64 || node->block > KATAPULT_BLOCK_LONGEST ||
-        (node->block & (node->block - 1)))
-        return error_set(err, ERR_PROTOCOL, "it states blocks of %" PRIu32 " bytes", node->block);
+                         protocol >> 16, protocol >> 8 & 0xff);
+    if (block < 64 || block > KATAPULT_BLOCK_LONGEST || (block & (block - 1)))
+        return error_set(err, ERR_PROTOCOL, "it states blocks of %" PRIu32 " bytes", block);
+    keep_identity(node, reply);
     return OK;
 }
 

@@ -3,114 +3,16 @@
  * is a choice of method and then what the device says, in portions: two bytes of length, little
  * end first, and so many bytes. Each write of the host releases the next portion. Time is virtual.
  */
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "method.h"
+#include "portions.h"
 
 extern const struct method method_stk500v1, method_stk500v2, method_avr109;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The device: `released` bytes of the portion at `bytes` may be read. */
-struct replies {
-    struct serial serial; /* first */
-    struct clock clock;
-    uint64_t now;
-    const uint8_t *bytes;
-    size_t left, released;
-};
-
-enum { IMAGE_BYTES = 600, HOURS_MAX = 1 };
-
-static struct replies *of_clock(struct clock *clock)
-{
-    return (struct replies *)((char *)clock - offsetof(struct replies, clock));
-}
-
-static uint64_t replies_now(struct clock *clock)
-{
-    return of_clock(clock)->now;
-}
-
-static void replies_sleep_until(struct clock *clock, uint64_t moment)
-{
-    if (of_clock(clock)->now < moment)
-        of_clock(clock)->now = moment;
-}
-
-static int replies_configure(struct serial *serial, const struct serial_settings *settings,
-                             struct error *err)
-{
-    (void)err;
-    serial->settings = *settings;
-    return OK;
-}
-
-static ssize_t replies_read(struct serial *serial, uint8_t *bytes, size_t max, uint64_t deadline,
-                            struct error *err)
-{
-    (void)err;
-    struct replies *r = (struct replies *)serial;
-    size_t n = r->released < max ? r->released : max;
-    if (n == 0)
-        replies_sleep_until(&r->clock, deadline);
-    memcpy(bytes, r->bytes, n);
-    r->bytes += n;
-    r->left -= n;
-    r->released -= n;
-    return (ssize_t)n;
-}
-
-/* Releases the next portion, if the host has read all of the last. */
-static int replies_write(struct serial *serial, const uint8_t *bytes, size_t length,
-                         uint64_t deadline, struct error *err)
-{
-    (void)bytes, (void)deadline, (void)err;
-    struct replies *r = (struct replies *)serial;
-    r->now += length * 87; /* microseconds a byte takes at 115200 baud */
-    if (r->now > (uint64_t)HOURS_MAX * 3600 * SECOND)
-        abort(); /* a wait without an end */
-    if (r->released > 0 || r->left < 2)
-        return OK;
-    size_t portion = get_le16(r->bytes);
-    r->bytes += 2;
-    r->left -= 2;
-    r->released = portion < r->left ? portion : r->left;
-    return OK;
-}
-
-static int replies_set_lines(struct serial *serial, bool dtr, bool rts, struct error *err)
-{
-    (void)err;
-    serial->dtr = dtr;
-    serial->rts = rts;
-    return OK;
-}
-
-static void replies_drop_input(struct serial *serial)
-{
-    struct replies *r = (struct replies *)serial;
-    r->bytes += r->released;
-    r->left -= r->released;
-    r->released = 0;
-}
-
-static void replies_close(struct serial *serial)
-{
-    (void)serial;
-}
-
-static const struct serial_ops replies_ops = {
-    .name = "replies",
-    .configure = replies_configure,
-    .read = replies_read,
-    .write = replies_write,
-    .set_lines = replies_set_lines,
-    .drop_input = replies_drop_input,
-    .close = replies_close,
-};
+enum { IMAGE_BYTES = 600 };
 
 static void whole_run(struct session *session, const struct image *image)
 {
@@ -156,18 +58,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     size_t board = data[0] % (sizeof boards / sizeof boards[0]);
-    struct replies replies = {.clock = {replies_now, replies_sleep_until},
-                              .bytes = data + 1,
-                              .left = size - 1,
-                              .serial = {.ops = &replies_ops,
-                                         .settings = {.baud = 115200, .stop_bits = 1},
-                                         .name = "replies"}};
+    struct portions device;
+    portions_begin(&device, data + 1, size - 1);
     struct session session = {.method = boards[board].method,
                               .chip = chip_find(boards[board].chip),
                               .loader = &boards[board].loader,
-                              .serial = &replies.serial,
-                              .clock = &replies.clock};
-    replies.serial.clock = &replies.clock;
+                              .serial = &device.serial,
+                              .clock = &device.clock};
     memset(bytes, '!', sizeof bytes);
     (void)image_add(&image, MEM_FLASH, 0x10, bytes, sizeof bytes, NULL);
     (void)image_add(&image, MEM_EEPROM, 3, bytes, 9, NULL);
