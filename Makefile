@@ -110,6 +110,7 @@ check: all unit
 
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 0
 
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(call objects,$(VBOARD_MODEL_SRC)) $(B)/libmflash.a
 	@mkdir -p $(@D)
@@ -121,7 +122,7 @@ fuzz-build:
 fuzz-binaries: $(FUZZ_BIN)
 
 fuzz: fuzz-build
-	tests/fuzz/run $(B)/fuzzing/fuzz $(FUZZ_SECONDS)
+	tests/fuzz/run $(B)/fuzzing/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 bench: all
 	tests/bench/run
