@@ -144,7 +144,7 @@ struct job rig_job(const struct rig *rig, enum memory memory)
 struct span rig_sectors(const struct rig *rig)
 {
     const struct region *flash = chip_region(rig->chip, MEM_FLASH);
-    uint64_t start = flash->start, end = flash->start;
+    uint64_t start = flash->start, end = start;
     if (!image_extent(&rig->image, MEM_FLASH, &start, &end))
         return (struct span){flash->start, 0};
     const struct span first = region_sector(flash, start), last = region_sector(flash, end - 1);
