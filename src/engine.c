@@ -180,11 +180,6 @@ int engine_connect(struct engine *engine, struct error *err)
     return OK;
 }
 
-int engine_enter(struct engine *engine, struct error *err)
-{
-    return engine_connect(engine, err);
-}
-
 void engine_close(struct engine *engine)
 {
     if (engine->connected)

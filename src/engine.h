@@ -106,7 +106,4 @@ int engine_read(struct engine *engine, const struct region *region, uint64_t sta
 /* Closes everything; safe at any point, also twice. Fills engine->result.seconds. */
 void engine_close(struct engine *engine);
 
-/* Brings the device into its bootloader without a conversation: `mflash enter`. */
-int engine_enter(struct engine *engine, struct error *err);
-
 #endif
