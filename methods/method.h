@@ -16,7 +16,9 @@
 #include "board/board.h"
 #include "board/chip.h"
 #include "image/image.h"
+#include "link/can.h"
 #include "link/serial.h"
+#include "link/usb.h"
 
 enum link_kind { LINK_SERIAL, LINK_USB, LINK_CAN, LINK_SWD, LINK_FILE };
 
@@ -144,15 +146,18 @@ struct session {
     const struct method *method;
     const struct chip *chip;
     const struct loader *loader; /* settings of the board for this method */
-    struct serial *serial;       /* the link, by method->link */
-    struct clock *clock;         /* that link's clock */
-    uint32_t baud;               /* what the user asked for, or 0: loader->bauds, method->baud */
-    bool force_signature;        /* --force signature */
-    bool force_unproven;         /* --force unproven-chip */
-    bool force_size;             /* --force size */
-    bool force_start;            /* --force start */
-    const char *mcu;             /* Klipper's name of the chip, where it is not chip->name; NULL */
-    const char *probe;           /* -p KIND, for methods that serve several; NULL */
+    struct serial *serial;       /* the link, by method->link: one of these three is set */
+    struct usb *usb;
+    struct can *can;
+    const uint8_t *uuid;  /* CAN: of the node, 6 bytes */
+    struct clock *clock;  /* that link's clock */
+    uint32_t baud;        /* what the user asked for, or 0: loader->bauds, method->baud */
+    bool force_signature; /* --force signature */
+    bool force_unproven;  /* --force unproven-chip */
+    bool force_size;      /* --force size */
+    bool force_start;     /* --force start */
+    const char *mcu;      /* Klipper's name of the chip, where it is not chip->name; NULL */
+    const char *probe;    /* -p KIND, for methods that serve several; NULL */
     const volatile sig_atomic_t
         *stop; /* set by a signal: finish the block and return; may be NULL */
     void (*advance)(void *user, size_t bytes);  /* progress of the phase; may be NULL */

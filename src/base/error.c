@@ -101,6 +101,7 @@ static const struct {
     {ERR_VERIFY, 8, "verify-mismatch"},
     {ERR_PROTECTED, 9, "protected"},
     {ERR_INTERRUPTED, 130, "interrupted"},
+    {ERR_STALL, 7, "device-stalled"},
 };
 
 const char *error_code_name(enum error_code code)

@@ -29,6 +29,7 @@ enum error_code {
     ERR_VERIFY = -15,      /* flash differs from the image; exit 8 */
     ERR_PROTECTED = -16,   /* read or write protection is set; exit 9 */
     ERR_INTERRUPTED = -17, /* the user asked to stop; exit 130 */
+    ERR_STALL = -18,       /* the device refused a USB request; exit 7 */
 };
 
 enum { ERROR_MESSAGE_MAX = 1024, ERROR_HINT_MAX = 768 };

@@ -94,6 +94,7 @@ struct vconfig {
     bool fresh;          /* a chip from the factory: default fuses, no bootloader */
     bool app;            /* start in the application, not in the loader */
     const char *variant; /* a model's own word: "2011", "stk500", "avrisp" …; NULL = the usual */
+    unsigned node;       /* CAN: which of several, from 0; its chip id, and so its UUID, follow */
 };
 
 /* A kind of board: exported by each file of tests/vboard/models and tests/vboard/avr as
@@ -106,8 +107,11 @@ struct vmodel {
     size_t options;           /* bytes of vconfig.options; 0 = it has none */
     bool fresh;               /* it is a programmer with a bare target behind it (--fresh) */
     const char *proof; /* what proves the model: "avrdude -c wiring", "real firmware in simavr" */
-    /* NULL with a line on stderr if it cannot be made. */
+    /* NULL with a line on stderr if it cannot be made. One of these, by what it is: a serial line
+     * (also USB CDC), a USB device (usb_model.h), a node on a CAN bus (can_model.h). */
     struct vserial *(*create)(const struct vconfig *config);
+    struct vusb *(*create_usb)(const struct vconfig *config);
+    struct vcan *(*create_can)(const struct vconfig *config);
 };
 
 /* All models of this executable, sorted by name; ends with NULL. Generated. */

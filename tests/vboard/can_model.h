@@ -1,0 +1,44 @@
+/*
+ * A virtual node on a CAN bus. The same model serves SocketCAN and a unix socket (serve/can.c, real
+ * time) and a unit test (virtual_can.c, virtual time). Arbitration, bit rate, frame loss and
+ * bus-off are the bus's business (can_bus.c).
+ */
+#ifndef VBOARD_CAN_MODEL_H
+#define VBOARD_CAN_MODEL_H
+
+#include <linux/can.h>
+
+#include "model.h"
+
+struct vcan;
+
+struct vcan_ops {
+    void (*reset)(struct vcan *node, enum vreset cause);
+    /* A frame of another node, or of the host, is on the bus to its end now. The model has its own
+     * hardware filters and FIFO. */
+    void (*receive)(struct vcan *node, const struct can_frame *frame);
+    /* The frame given to bus->send is out (acknowledged); its mailbox is free. May be NULL. */
+    void (*sent)(struct vcan *node);
+    /* Moment of the next timer, UINT64_MAX if none; tick() runs those due at bus->now. */
+    uint64_t (*next)(const struct vcan *node);
+    void (*tick)(struct vcan *node);
+    void (*destroy)(struct vcan *node);
+};
+
+/* The bus, as a node sees it. */
+struct vcan_bus {
+    uint64_t now; /* microseconds */
+    bool paced;   /* frames and flash take real time; false: they count as 0 */
+    /* Gives a frame to the bus: it waits for its turn (lower ids first). The model counts its
+     * mailboxes: sent() tells when one is free again. */
+    void (*send)(struct vcan_bus *bus, struct vcan *node, const struct can_frame *frame);
+};
+
+/* One node; the first member of each model's own struct. */
+struct vcan {
+    const struct vcan_ops *ops;
+    struct vcan_bus *bus; /* set by the bus */
+    uint64_t parked;      /* the moment its last bus was taken away */
+};
+
+#endif
