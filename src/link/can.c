@@ -28,6 +28,7 @@ int can_open(struct can **can, const char *name, struct trace *trace, struct err
     if (rc != OK)
         return rc;
     (*can)->trace = trace;
+    (*can)->trace_port = trace_add_can(trace, name);
     return OK;
 }
 
@@ -140,6 +141,12 @@ static int bus_is_off(const struct can *can, struct error *err)
 
 /* ---- frames ---- */
 
+static void trace_frame(const struct can *can, enum trace_event event,
+                        const struct can_frame *frame)
+{
+    trace_can(can->trace, can->trace_port, event, frame->can_id, frame->data, frame->len);
+}
+
 /* Whoever cannot send has no use for what he has not read yet: what of it tells why? */
 static void look_for_error_frames(struct can *can)
 {
@@ -177,6 +184,8 @@ int can_send(struct can *can, uint16_t id, const uint8_t *bytes, size_t length, 
     uint64_t deadline = clock_in(can->clock, SEND_DEADLINE), pause = PAUSE_FIRST;
     for (;;) {
         int rc = can->ops->send(can, &frame, err);
+        if (rc > 0)
+            trace_frame(can, TRACE_SENT, &frame);
         if (rc != 0)
             return rc > 0 ? OK : rc;
         if (clock_now(can->clock) >= deadline)
@@ -196,10 +205,12 @@ int can_receive(struct can *can, struct can_frame *frame, uint64_t deadline, str
         if (rc == 0)
             return can->off ? bus_is_off(can, err) : 0;
         if (frame->can_id & CAN_ERR_FLAG) {
+            trace_frame(can, TRACE_RECEIVED, frame);
             note_error_frame(can, frame);
             if (frame->can_id & CAN_ERR_BUSOFF)
                 return bus_is_off(can, err);
         } else if (listens_to(can, frame)) {
+            trace_frame(can, TRACE_RECEIVED, frame);
             can->received++;
             return 1;
         }
