@@ -45,6 +45,7 @@ struct vcan {
     /* Set by the model while its controller is not on the bus (not set up yet after a reset, or for
      * another bit rate): it hears nothing, acknowledges nothing and sends nothing. */
     bool deaf;
+    char name[16]; /* set by the model: what hosts call the node (its UUID in hexadecimal), or "" */
 };
 
 #endif
