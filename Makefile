@@ -31,6 +31,7 @@ VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/kl
 VBOARD_CAN_SRC := $(sort $(wildcard tests/vboard/can_*.c))
 VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
                     tests/vboard/virtual_serial.c tests/vboard/virtual_can.c \
+                    tests/vboard/serve/can_ports.c \
                     $(VBOARD_LINE_SRC) $(VBOARD_CAN_SRC)
 VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC) $(VBOARD_CAN_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
