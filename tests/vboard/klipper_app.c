@@ -36,7 +36,9 @@ static void find(const struct vmemory *flash, uint64_t offset, struct klipper_fa
 
 static bool built_for(const struct klipper_facts *facts, enum klipper_link link)
 {
-    return strcmp(klipper_transport(facts), link == KLIPPER_UART ? "UART" : "USB") == 0;
+    static const char *const names[] = {
+        [KLIPPER_UART] = "UART", [KLIPPER_USB] = "USB", [KLIPPER_CAN] = "CAN"};
+    return strcmp(klipper_transport(facts), names[link]) == 0;
 }
 
 void klipper_app_start(struct klipper_app *app, const struct vmemory *flash, uint64_t offset,

@@ -13,7 +13,7 @@
 
 enum { KLIPPER_BLOCK_MAX = 64 };
 
-enum klipper_link { KLIPPER_UART, KLIPPER_USB };
+enum klipper_link { KLIPPER_UART, KLIPPER_USB, KLIPPER_CAN };
 
 struct klipper_app {
     bool running;
