@@ -127,6 +127,8 @@ static void take_data(struct canserial *s, const uint8_t *bytes, size_t length)
     if (app_runs(board)) {
         for (size_t i = 0; i < length; i++)
             klipper_app_receive(&board->app, &board->line, bytes[i]);
+        if (board->app.restarts) /* its flag tells the loader to start it at once */
+            katapult_restart(k, KATAPULT_COMPLETED);
         canserial_transmit(s);
     } else if (katapult_room(k) >= length) {
         for (size_t i = 0; i < length; i++)
