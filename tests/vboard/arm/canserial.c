@@ -13,6 +13,8 @@ void canserial_reset(struct canserial *s)
     s->admin_count = s->fifo_count = s->transmit_count = 0;
     s->mailboxes = 0;
     s->loop_at = UINT64_MAX;
+    if (s->node->bus)
+        s->node->bus->abort(s->node->bus, s->node);
 }
 
 /* ---- in ---- */

@@ -216,6 +216,7 @@ static void restarted(struct katapult *k)
     canserial_reset(&board->serial);
     board->answers = false;
     start_application(board);
+    board->can.deaf = !listens(board);
 }
 
 static void board_reset(struct vcan *can, enum vreset cause)
@@ -256,6 +257,8 @@ static void board_tick(struct vcan *can)
     if (!is_deaf(board) && listens(board))
         canserial_resume(&board->serial);
     main_loop(board);
+    if (k->state != KATAPULT_FAULTED) /* the controller acknowledges by itself */
+        board->can.deaf = !listens(board);
 }
 
 static void board_destroy(struct vcan *can)
