@@ -304,8 +304,9 @@ static void virtual_close(struct can *can)
     take_over(conversation);
     uint64_t end = bus->wire.v.now + CLOSE_GRACE;
     while (conversation->station->out.count && bus->wire.v.now < end) {
-        uint64_t next = can_bus_next(&bus->wire);
-        wait_until(bus, next < end ? next : end, NULL);
+        uint64_t next = can_bus_next(&bus->wire), soon = bus->wire.v.now + 1;
+        /* What is due now happens only when time goes on. */
+        wait_until(bus, next > end ? end : next > soon ? next : soon, NULL);
     }
     can_bus_unplug(conversation->station);
     let_go(conversation->owner);
