@@ -147,4 +147,5 @@ def main(path, baud, action, *files):
         node.ask(0x15)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
