@@ -15,7 +15,7 @@ WARN := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -W
 LIBS := libserialport libusb-1.0 libelf zlib jansson
 ALL_CFLAGS = $(WARN) $(CFLAGS) $(SANITIZE) -Isrc -Imethods -I$(B)/gen -DMFLASH_VERSION='"$(VERSION)"' \
              -DMFLASH_DATADIR='"$(PREFIX)/share/mflash"' $(shell pkg-config --cflags $(LIBS)) -MMD -MP
-ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lpthread
+ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lsocketcan -lpthread
 
 rwildcard = $(foreach d,$(wildcard $(1:=/*)),$(call rwildcard,$d,$2) $(filter $(subst *,%,$2),$d))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
@@ -28,9 +28,11 @@ GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
 # Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
 VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/klipper_app.c tests/vboard/crc.c
+VBOARD_CAN_SRC := $(sort $(wildcard tests/vboard/can_*.c))
 VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
-                    tests/vboard/virtual_serial.c $(VBOARD_LINE_SRC)
-VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC)
+                    tests/vboard/virtual_serial.c tests/vboard/virtual_can.c \
+                    $(VBOARD_LINE_SRC) $(VBOARD_CAN_SRC)
+VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC) $(VBOARD_CAN_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
 VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c)) tests/vboard/models/flash.c
 VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))

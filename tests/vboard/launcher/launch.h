@@ -9,6 +9,7 @@ enum { PASSED_MAX = 64 };
 struct launch {
     const char *board, *method, *serve, *probe, *model, *boards_file;
     bool list, fresh;
+    bool bus;                       /* asks for what only a CAN bus has */
     bool scripted;                  /* asks for what real firmware would never do */
     const char *passed[PASSED_MAX]; /* options that go on as they are, value by value */
     size_t passed_count;

@@ -37,7 +37,8 @@ static void list_boards(const struct vboard *vboard)
         const struct board *board = board_at(vboard->db, i);
         for (size_t n = 0; board->chip && n < board->loader_count; n++) {
             const struct loader *loader = &board->loaders[n];
-            const struct model *model = models_find(&vboard->models, board, loader, false, NULL);
+            const struct model *model =
+                models_find(&vboard->models, board, loader, false, NULL, NULL);
             if (model)
                 printf("%-26s %-10s %-18s %s\n", board->name, loader->method, model->name,
                        model->proof);
@@ -53,6 +54,14 @@ static const char *wanted_model(const struct launch *launch)
     return strcmp(launch->probe, "avrisp2") == 0 ? "stk500-programmer" : launch->probe;
 }
 
+/* --serve says what the host will speak to; NULL: whatever the model has. */
+static const char *wanted_link(const struct launch *launch)
+{
+    if (!launch->serve)
+        return launch->bus ? "can" : NULL;
+    return strncmp(launch->serve, "can:", 4) == 0 ? "can" : "serial";
+}
+
 static const struct model *choose_model(const struct vboard *vboard, const struct board *board)
 {
     const struct launch *launch = &vboard->launch;
@@ -62,8 +71,8 @@ static const struct model *choose_model(const struct vboard *vboard, const struc
         const struct loader *loader = &board->loaders[i];
         if (launch->method && strcmp(launch->method, loader->method) != 0)
             continue;
-        const struct model *model =
-            models_find(&vboard->models, board, loader, launch->scripted, wanted_model(launch));
+        const struct model *model = models_find(&vboard->models, board, loader, launch->scripted,
+                                                wanted_model(launch), wanted_link(launch));
         if (model && (!programmer || model->fresh))
             return model;
     }
@@ -77,9 +86,11 @@ static int report_no_model(const struct vboard *vboard, const struct board *boar
 
     if (launch->method && !board_loader(board, launch->method))
         return error_set(err, ERR_USAGE, "%s has no loader `%s`", board->name, launch->method);
-    error_set(err, ERR_NO_DEVICE, "%s: there is no virtual board of it%s%s%s", board->name,
+    error_set(err, ERR_NO_DEVICE, "%s: there is no virtual board of it%s%s%s%s", board->name,
               launch->method ? " over " : "", launch->method ? launch->method : "",
-              launch->fresh || launch->probe ? " behind such a programmer" : "");
+              launch->fresh || launch->probe ? " behind such a programmer" : "",
+              wanted_link(launch) && strcmp(wanted_link(launch), "can") == 0 ? " on a CAN bus"
+                                                                             : "");
     return error_hint(err, "`vboard list` shows the boards and methods there are");
 }
 

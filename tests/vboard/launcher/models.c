@@ -10,23 +10,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* name, method, baud, fresh or -, chips by commas, proof; by tabs */
+/* name, method, link, baud, fresh or -, chips by commas, proof; by tabs */
 static bool parse_line(struct model *model)
 {
-    char *rest = model->text, *fields[6];
+    char *rest = model->text, *fields[7];
 
     rest[strcspn(rest, "\n")] = '\0';
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 7; i++) {
         fields[i] = strsep(&rest, "\t");
         if (!fields[i])
             return false;
     }
     model->name = fields[0];
     model->method = fields[1];
-    model->baud = (uint32_t)strtoul(fields[2], NULL, 10);
-    model->fresh = strcmp(fields[3], "fresh") == 0;
-    model->chips = fields[4];
-    model->proof = fields[5];
+    model->link = fields[2];
+    model->baud = (uint32_t)strtoul(fields[3], NULL, 10);
+    model->fresh = strcmp(fields[4], "fresh") == 0;
+    model->chips = fields[5];
+    model->proof = fields[6];
     return true;
 }
 
@@ -123,16 +124,17 @@ static bool is_better(const struct model *model, const struct model *than,
 }
 
 const struct model *models_find(const struct models *models, const struct board *board,
-                                const struct loader *loader, bool scripted, const char *name)
+                                const struct loader *loader, bool scripted, const char *name,
+                                const char *link)
 {
     const struct model *best = NULL;
 
     for (size_t i = 0; i < models->count; i++) {
         const struct model *model = &models->list[i];
-        bool fits = strcmp(model->method, loader->method) == 0 &&
-                    is_chip(model, board->chip->name) &&
-                    (!loader->baud_count || baud_rank(model, loader) < loader->baud_count) &&
-                    (!name || strcmp(model->name, name) == 0);
+        bool fits =
+            strcmp(model->method, loader->method) == 0 && is_chip(model, board->chip->name) &&
+            (!loader->baud_count || baud_rank(model, loader) < loader->baud_count) &&
+            (!name || strcmp(model->name, name) == 0) && (!link || strcmp(model->link, link) == 0);
         if (fits && is_better(model, best, loader, scripted))
             best = model;
     }

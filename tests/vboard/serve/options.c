@@ -9,7 +9,7 @@
 
 #include "board/chip.h"
 
-enum { EXIT_USAGE = 2, EXIT_NO_MODEL = 4 };
+enum { EXIT_USAGE = 2, EXIT_NO_MODEL = 4, NODES_MAX = 60 };
 
 static int complain(const char *what, const char *value)
 {
@@ -42,8 +42,10 @@ static int parse_fault(struct options *options, const char *spec)
         const char *name;
         unsigned *at;
     } counted[] = {
-        {"drop:", &line->drop}, {"corrupt:", &line->corrupt}, {"stall:", &line->stall},
-        {"cut:", &line->cut},   {"power:", &line->power},     {"nak:", &options->faults.nak},
+        {"drop:", &line->drop},          {"corrupt:", &line->corrupt},
+        {"stall:", &line->stall},        {"cut:", &line->cut},
+        {"power:", &line->power},        {"nak:", &options->faults.nak},
+        {"bus-off:", &options->bus_off},
     };
     uint64_t value;
 
@@ -67,7 +69,7 @@ static int parse_fault(struct options *options, const char *spec)
         return 0;
     }
     return complain("no such fault; there are drop:N corrupt:N nak:N stall:N cut:N power:N "
-                    "stuck:ADDR locked wrong-id",
+                    "bus-off:N stuck:ADDR locked wrong-id",
                     spec);
 }
 
@@ -88,9 +90,37 @@ static int parse_memory(struct options *options, const char *spec)
 
 static int parse_serve(struct options *options, const char *spec)
 {
-    if (strncmp(spec, "pty:", 4) != 0 || spec[4] == '\0')
-        return complain("this board is served on a pty: --serve pty:LINK", spec);
-    options->link = spec + 4;
+    const char *where = strchr(spec, ':');
+
+    if (!where || where[1] == '\0')
+        return complain("--serve wants pty:LINK, can:IFACE or can:unix:PATH", spec);
+    if (strncmp(spec, "pty:", 4) == 0)
+        options->link = where + 1;
+    else if (strncmp(spec, "can:", 4) == 0)
+        options->can = where + 1;
+    else
+        return complain("--serve wants pty:LINK, can:IFACE or can:unix:PATH", spec);
+    return 0;
+}
+
+static int parse_nodes(struct options *options, const char *text)
+{
+    uint64_t value;
+
+    if (!number(text, &value) || value < 1 || value > NODES_MAX)
+        return complain("--nodes wants 1 to 60", text);
+    options->nodes = (unsigned)value;
+    return 0;
+}
+
+/* What a controller can be set to: ISO 11898-2 ends at 1 Mbit/s. */
+static int parse_bitrate(struct options *options, const char *text)
+{
+    uint64_t value;
+
+    if (!number(text, &value) || value < 10000 || value > 1000000)
+        return complain("--bitrate wants 10000 to 1000000", text);
+    options->bitrate = (uint32_t)value;
     return 0;
 }
 
@@ -107,6 +137,8 @@ enum {
     OPT_APP,
     OPT_FRESH,
     OPT_PACE,
+    OPT_NODES,
+    OPT_BITRATE,
 };
 
 static const struct option long_options[] = {
@@ -122,6 +154,9 @@ static const struct option long_options[] = {
     {"app", no_argument, NULL, OPT_APP},
     {"fresh", no_argument, NULL, OPT_FRESH},
     {"pace", no_argument, NULL, OPT_PACE},
+    {"nodes", required_argument, NULL, OPT_NODES},
+    {"bitrate", required_argument, NULL, OPT_BITRATE},
+    {"verbose", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
 
@@ -161,6 +196,13 @@ static int take_option(struct options *options, int option, const char *value)
     case OPT_PACE:
         options->paced = true;
         return 0;
+    case OPT_NODES:
+        return parse_nodes(options, value);
+    case OPT_BITRATE:
+        return parse_bitrate(options, value);
+    case 'v':
+        options->verbose = true;
+        return 0;
     default:
         return EXIT_USAGE; /* getopt has said what is wrong */
     }
@@ -174,23 +216,42 @@ static bool can_be(const struct vmodel *model, const struct chip *chip)
     return false;
 }
 
+/* A node of a bus is served on a bus, a board with a line on a pty. */
+static int check_serve(const struct options *options)
+{
+    const char *name = options->model->name;
+
+    if (!options->model->create_can && options->can)
+        return complain("this board is no node of a CAN bus: --serve pty:LINK", name);
+    if (options->model->create_can && !options->can)
+        return complain("this board is a node of a CAN bus: --serve can:IFACE or can:unix:PATH",
+                        name);
+    if (!options->can && (options->nodes || options->bitrate || options->bus_off))
+        return complain("--nodes, --bitrate and --fault bus-off are for nodes of a CAN bus", name);
+    return 0;
+}
+
 int options_parse(struct options *options, int argc, char **argv)
 {
     int option, status;
 
     *options = (struct options){.stuck = UINT64_MAX, .ready = ""};
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+    while ((option = getopt_long(argc, argv, "v", long_options, NULL)) != -1)
         if ((status = take_option(options, option, optarg)) != 0)
             return status;
     if (optind < argc)
         return complain("unexpected word", argv[optind]);
-    if (!options->model || !options->link)
-        return complain("--model NAME and --serve pty:LINK are needed", "usage");
+    if (!options->model || (!options->link && !options->can))
+        return complain("--model NAME and --serve WHERE are needed", "usage");
+    if ((status = check_serve(options)) != 0)
+        return status;
     if (!options->chip)
         options->chip = chip_find(options->model->chips[0]);
     if (!options->chip || !can_be(options->model, options->chip)) {
         complain("the model cannot be that chip", options->model->name);
         return EXIT_NO_MODEL;
     }
+    if (!options->nodes)
+        options->nodes = 1;
     return 0;
 }

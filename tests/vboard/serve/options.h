@@ -8,10 +8,14 @@
 struct options {
     const struct vmodel *model;
     const struct chip *chip;
-    const char *link;  /* of --serve pty:LINK */
+    const char *link;  /* of --serve pty:LINK, else NULL */
+    const char *can;   /* of --serve can:IFACE or can:unix:PATH, else NULL */
+    unsigned nodes;    /* on that bus: 1 or more */
+    uint32_t bitrate;  /* of that bus; 0 = the usual one */
+    unsigned bus_off;  /* --fault bus-off:N, as can_bus_faults */
     const char *ready; /* what comes before LINK in the line `ready ...` */
     const char *flash_file, *eeprom_file, *fuses_file, *options_file, *log_file, *variant;
-    bool app, fresh, paced;
+    bool app, fresh, paced, verbose;
     struct line_faults line_faults;
     struct vfaults faults;
     uint64_t stuck; /* UINT64_MAX: none */

@@ -10,21 +10,18 @@
  */
 #include "server.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "board/chip.h"
 #include "journal.h"
-#include "keep.h"
 #include "line.h"
+#include "memories.h"
 #include "pty.h"
+#include "signals.h"
 
 enum {
     LOOK_EVERY = 1 * MILLISECOND,
@@ -53,46 +50,6 @@ struct server {
 static uint64_t present(const struct server *server)
 {
     return clock_now(clock_monotonic()) - server->started;
-}
-
-/* ---- the board's memories ---- */
-
-static size_t region_size(const struct chip *chip, enum memory memory, size_t otherwise)
-{
-    const struct region *region = chip_region(chip, memory);
-
-    return region ? (size_t)region->size : otherwise;
-}
-
-/* A chip from the factory: its default fuses, open lock bits. */
-static void factory_fuses(struct vmemory *fuses, const struct chip *chip)
-{
-    if (!chip->avr)
-        return;
-    fuses->bytes[0] = chip->avr->lfuse_default;
-    fuses->bytes[1] = chip->avr->hfuse_default;
-    fuses->bytes[2] = chip->avr->efuse_default;
-    fuses->bytes[3] = 0xff;
-}
-
-static bool map_memories(struct server *server)
-{
-    const struct options *options = server->options;
-    struct vconfig *config = &server->config;
-    bool fresh_flash, fresh_eeprom, fresh_fuses, fresh_options;
-    size_t option_bytes = options->model->options ? options->model->options : 1;
-
-    if (!keep_map(&config->flash, region_size(options->chip, MEM_FLASH, 1), options->flash_file,
-                  &fresh_flash) ||
-        !keep_map(&config->eeprom, region_size(options->chip, MEM_EEPROM, 1), options->eeprom_file,
-                  &fresh_eeprom) ||
-        !keep_map(&config->fuses, 4, options->fuses_file, &fresh_fuses) ||
-        !keep_map(&config->options, option_bytes, options->options_file, &fresh_options))
-        return false;
-    config->flash.stuck = options->stuck;
-    if (fresh_fuses && options->fresh)
-        factory_fuses(&config->fuses, options->chip);
-    return true;
 }
 
 /* ---- what the host does ---- */
@@ -198,13 +155,11 @@ static void follow_link(struct server *server)
 
 static void take_signals(struct server *server)
 {
-    struct signalfd_siginfo info;
-
-    while (read(server->signals, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGHUP) {
+    for (int number; (number = signals_next(server->signals)) != 0;) {
+        if (number == SIGHUP) {
             note(server, "reset button");
             line_reset(&server->line, VRESET_PIN);
-        } else if (info.ssi_signo == SIGUSR1) {
+        } else if (number == SIGUSR1) {
             note(server, "power cycle");
             line_reset(&server->line, VRESET_POWER);
         } else {
@@ -262,32 +217,6 @@ static void run(struct server *server)
     }
 }
 
-static bool catch_signals(struct server *server)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    server->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    return server->signals >= 0;
-}
-
-static bool open_log(struct server *server)
-{
-    const char *path = server->options->log_file;
-
-    if (!path)
-        return true;
-    server->journal.file = fopen(path, "we");
-    if (!server->journal.file)
-        fprintf(stderr, "vboard: %s: %s\n", path, strerror(errno));
-    return server->journal.file != NULL;
-}
-
 static bool make_device(struct server *server)
 {
     const struct options *options = server->options;
@@ -315,7 +244,9 @@ int serve(const struct options *options)
     server->options = options;
     server->started = clock_now(clock_monotonic());
     server->pty = (struct pty){.master = -1, .link = options->link};
-    if (!open_log(server) || !catch_signals(server) || !map_memories(server))
+    server->signals = signals_catch();
+    if (!journal_open(&server->journal, options->log_file) || server->signals < 0 ||
+        !memories_map(&server->config, options))
         goto out;
     status = 2;
     if (!make_device(server))
@@ -333,10 +264,7 @@ out:
         line_free(&server->line);
         server->device->ops->destroy(server->device);
     }
-    keep_unmap(&server->config.flash);
-    keep_unmap(&server->config.eeprom);
-    keep_unmap(&server->config.fuses);
-    keep_unmap(&server->config.options);
+    memories_unmap(&server->config);
     journal_close(&server->journal, present(server));
     free(server);
     return status;
