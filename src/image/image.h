@@ -54,6 +54,7 @@ struct klipper_facts {
     uint32_t can_bitrate; /* config.CANBUS_FREQUENCY, 0 if none */
     uint32_t serial_baud; /* config.SERIAL_BAUD, 0 if none */
     bool can_bridge;      /* config.CANBUS_BRIDGE */
+    uint32_t reset;       /* commands.reset: the message that restarts it, 0 if none */
     enum memory memory;   /* where the compressed stream lies */
     uint64_t address;     /* address of the stream (offset, for a raw image not yet placed) */
     uint32_t length;      /* compressed bytes */

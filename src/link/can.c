@@ -43,21 +43,33 @@ int can_listen(struct can *can, const uint16_t *ids, size_t count, struct error 
     if (count > CAN_LISTEN_MAX)
         return error_set(err, ERR_FAILED, "%s: listening to %zu ids, %d at most", can->name, count,
                          CAN_LISTEN_MAX);
-    int rc = can->ops->listen ? can->ops->listen(can, ids, count, err) : OK;
+    int rc = can->ops->listen ? can->ops->listen(can, count ? ids : can->ids, count, err) : OK;
     if (rc != OK)
         return rc;
+    can->everything = false;
     if (count > 0)
         memcpy(can->ids, ids, count * sizeof *ids);
     can->id_count = count;
     return OK;
 }
 
+int can_listen_all(struct can *can, struct error *err)
+{
+    int rc = can->ops->listen ? can->ops->listen(can, NULL, 0, err) : OK;
+    can->everything = rc == OK;
+    return rc;
+}
+
 /* Flags count: an extended or remote frame of the same number is another one. */
 static bool listens_to(const struct can *can, const struct can_frame *frame)
 {
+    if (frame->len > CAN_MAX_DLEN)
+        return false;
+    if (can->everything)
+        return frame->can_id <= CAN_SFF_MASK;
     for (size_t i = 0; i < can->id_count; i++)
         if (frame->can_id == can->ids[i])
-            return frame->len <= CAN_MAX_DLEN;
+            return true;
     return false;
 }
 

@@ -73,8 +73,9 @@ struct can;
 
 struct can_ops {
     const char *name; /* "socketcan", "unix", "virtual" */
-    /* Receives these standard ids and nothing else (error frames always). can_receive() looks at
-     * ids itself: this only spares it what it would throw away. May be NULL. */
+    /* Receives these standard ids and nothing else, NULL: all of them (error frames always).
+     * can_receive() looks at ids itself: this only spares it what it would throw away. May be NULL.
+     */
     int (*listen)(struct can *can, const uint16_t *ids, size_t count, struct error *err);
     /* Hands one frame to the bus, behind those before it. Does not wait. 1: taken; 0: the queue is
      * full (ENOBUFS), can_send() will come again; or a negative code. */
@@ -99,6 +100,7 @@ struct can {
     char name[CAN_NAME_LONGEST]; /* "can0", "unix:/run/bus" */
     uint16_t ids[CAN_LISTEN_MAX];
     size_t id_count;
+    bool everything;   /* all ids */
     uint64_t received; /* frames handed out */
     bool off;          /* the controller is bus-off now */
     struct can_trouble trouble;
@@ -110,6 +112,9 @@ int can_open(struct can **can, const char *name, struct trace *trace, struct err
 void can_close(struct can *can); /* NULL is fine */
 
 int can_listen(struct can *can, const uint16_t *ids, size_t count, struct error *err);
+
+/* Receives what all others send: to see how full a bus is. */
+int can_listen_all(struct can *can, struct error *err);
 
 /* One frame, never lost on this side and never overtaken: a full queue (ENOBUFS) is waited out, 2 s
  * at most (ERR_NO_ANSWER). ERR_FAILED: bus-off. ERR_GONE: the interface went down or away. */

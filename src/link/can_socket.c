@@ -23,8 +23,9 @@ static const can_err_mask_t wanted_errors =
 static int socket_listen(struct can *can, const uint16_t *ids, size_t count, struct error *err)
 {
     const struct can_wire *wire = (const struct can_wire *)can;
-    struct can_filter filters[CAN_LISTEN_MAX];
-    for (size_t i = 0; i < count; i++)
+    struct can_filter filters[CAN_LISTEN_MAX] = {{0, CAN_EFF_FLAG | CAN_RTR_FLAG}}; /* all */
+    count = ids ? count : 1;
+    for (size_t i = 0; ids && i < count; i++)
         filters[i] = (struct can_filter){ids[i], CAN_SFF_MASK | CAN_EFF_FLAG | CAN_RTR_FLAG};
     if (setsockopt(wire->fd, SOL_CAN_RAW, CAN_RAW_FILTER, count ? filters : NULL,
                    (socklen_t)(count * sizeof *filters)) != 0)

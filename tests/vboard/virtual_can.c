@@ -262,11 +262,10 @@ static int gone(const struct can *can, struct error *err)
 static int virtual_listen(struct can *can, const uint16_t *ids, size_t count, struct error *err)
 {
     struct virtual_conversation *conversation = of(can);
-    static const uint16_t none;
     (void)err;
     lock(conversation->bus);
     take_over(conversation);
-    can_bus_listen(conversation->station, count ? ids : &none, count);
+    can_bus_listen(conversation->station, ids, count);
     unlock(conversation->bus);
     return OK;
 }
