@@ -91,12 +91,12 @@ static void schedule(const struct usb_bus *bus, struct bus_transfer *transfer, u
     transfer->waiting = false;
 }
 
-/* Something happened in the device: what it was not ready for may go on now. */
-static void wake(struct usb_bus *bus)
+/* Something happened in the device at `from`: what it was not ready for may go on. */
+static void wake(struct usb_bus *bus, uint64_t from)
 {
     for (size_t i = 0; i < BUS_ENDPOINTS && !bus->silent; i++)
         if (bus->queues[i] && bus->queues[i]->waiting)
-            schedule(bus, bus->queues[i], later(bus->v.now * NS, bus->queues[i]->due));
+            schedule(bus, bus->queues[i], later(from, bus->queues[i]->due));
 }
 
 /* ---- the end of a transfer ---- */
@@ -110,7 +110,7 @@ static void end(struct usb_bus *bus, struct bus_transfer *transfer, enum bus_end
     *queue = transfer->next;
     transfer->end = how;
     if (first && *queue)
-        schedule(bus, *queue, later(bus->v.now * NS, transfer->due));
+        schedule(bus, *queue, how == BUS_CANCELLED ? bus->v.now * NS : transfer->due);
 }
 
 static void go_down(struct usb_bus *bus)
@@ -187,7 +187,7 @@ static void control(struct usb_bus *bus, struct bus_transfer *transfer)
     transfer->waiting = answer == VUSB_NAK;
     if (answer == VUSB_NAK)
         return;
-    wake(bus);
+    wake(bus, transfer->due);
     if (transfer->counted && message_over(bus))
         return;
     if (answer == VUSB_STALL || length > room) {
@@ -220,7 +220,7 @@ static void packet_out(struct usb_bus *bus, struct bus_transfer *transfer, size_
     if (answer == VUSB_NAK)
         return;
     bus->wire_free = transfer->due;
-    wake(bus);
+    wake(bus, transfer->due);
     if (answer == VUSB_STALL) {
         halt(bus, transfer);
         return;
@@ -245,7 +245,7 @@ static void packet_in(struct usb_bus *bus, struct bus_transfer *transfer, size_t
     transfer->waiting = answer == VUSB_NAK;
     if (answer == VUSB_NAK)
         return;
-    wake(bus);
+    wake(bus, transfer->due);
     if (answer == VUSB_STALL) {
         halt(bus, transfer);
         return;
@@ -331,7 +331,7 @@ static void step(struct usb_bus *bus)
         usb_bus_restore(bus);
     if (device->ops->next && device->ops->next(device) <= bus->v.now) {
         device->ops->tick(device);
-        wake(bus);
+        wake(bus, bus->v.now * NS);
     }
     if (transfers_due(bus) <= bus->v.now)
         exchange(bus, first_due(bus));
@@ -371,7 +371,6 @@ void usb_bus_cancel(struct usb_bus *bus, struct bus_transfer *transfer)
 {
     if (transfer->end != BUS_PENDING)
         return;
-    transfer->due = 0;
     end(bus, transfer, BUS_CANCELLED);
 }
 
