@@ -26,13 +26,11 @@ CLI_SRC := src/main.c $(sort $(wildcard src/commands/*.c))
 LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_SRC)
 GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
-# Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
-VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/klipper_app.c tests/vboard/crc.c
-VBOARD_CAN_SRC := $(sort $(wildcard tests/vboard/can_*.c))
-VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
-                    tests/vboard/virtual_serial.c tests/vboard/virtual_can.c \
-                    $(VBOARD_LINE_SRC) $(VBOARD_CAN_SRC)
-VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC) $(VBOARD_CAN_SRC)
+# Virtual boards: models, lines and buses are shared with the unit tests; servers are not.
+VBOARD_LINK_SRC := $(filter-out tests/vboard/virtual_%.c,$(sort $(wildcard tests/vboard/*.c)))
+VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c tests/vboard/virtual_*.c)) \
+                    $(VBOARD_LINK_SRC)
+VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINK_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
 VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c)) tests/vboard/models/flash.c
 VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))
