@@ -1,0 +1,252 @@
+/*
+ * Writing over the STM32 HID bootloader: the image from its first byte on, in KiB of sixteen
+ * reports, padded to whole pages. See hid_loader.h.
+ *
+ * "Reset pages" takes an F1 back to the first page, and pages are erased one by one there: so the
+ * first page is written empty, and written again at the end. Its bootloader starts nothing that has
+ * no stack pointer. An F4 erases whole sectors, and starts whatever there is: its order stays.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "stm32/hid_loader.h"
+
+enum { RESTARTS = 2, CODE_1K = 2, CODE_2K = 3 };
+
+struct upload {
+    struct hid_loader *hid;
+    const struct job *job;
+    uint64_t start;
+    size_t units;
+    uint64_t address;          /* of the KiB under way, for messages */
+    size_t sent, acknowledged; /* KiB, and an F1's "reset pages" */
+    size_t payload, told;      /* bytes of the image: of this attempt; as progress goes */
+};
+
+/* ---- one unit ---- */
+
+static uint8_t code_of(const struct hid_loader *hid)
+{
+    return hid->build == HID_F1_2K ? CODE_2K : CODE_1K;
+}
+
+/* Hears answers until no more than `behind` are missing. */
+static int collect(struct upload *u, size_t behind, struct error *err)
+{
+    struct hid_loader *hid = u->hid;
+    uint64_t patience = hid_is_f1(hid) ? HID_ACK_US : HID_F4_US;
+    while (u->sent - u->acknowledged > behind) {
+        uint8_t code;
+        int rc = hid_hear(hid, &code, clock_in(hid->usb->clock, patience), err);
+        if (rc != OK)
+            return rc;
+        if (code != code_of(hid))
+            return error_set(err, ERR_PROTOCOL, "it acknowledges with code %02x", code);
+        u->acknowledged++;
+    }
+    return OK;
+}
+
+/* An F4 must be left alone while it writes. An F1 holds the bus back by itself, so its answer is
+ * only wanted by the time the next one is due. */
+static int send_kib(struct upload *u, bool blank, struct error *err)
+{
+    struct hid_loader *hid = u->hid;
+    uint8_t report[HID_REPORT];
+    memset(report, u->job->region->erased, sizeof report);
+    for (size_t offset = 0; offset < HID_KIB; offset += HID_REPORT) {
+        if (!hid_is_f1(hid) && hid_has_answered(hid))
+            return error_set(err, ERR_PROTOCOL, "it acknowledges what was not sent yet");
+        size_t payload = 0;
+        if (!blank)
+            payload = image_read(u->job->image, MEM_FLASH, u->address + offset, report, HID_REPORT,
+                                 u->job->region->erased);
+        u->payload += payload;
+        int rc = hid_send(hid, report, err);
+        if (rc != OK)
+            return rc;
+    }
+    int rc = hid_flush(hid, err);
+    u->sent++;
+    return rc == OK ? collect(u, hid_is_f1(hid) ? 1 : 0, err) : rc;
+}
+
+static void tell(struct upload *u)
+{
+    if (u->payload <= u->told)
+        return;
+    session_advance(u->hid->session, u->payload - u->told);
+    u->told = u->payload;
+}
+
+/* Only between two units is the device at a place where a command is one. */
+static int send_unit(struct upload *u, size_t n, bool blank, struct error *err)
+{
+    if (session_stopped(u->hid->session)) {
+        int rc = collect(u, 0, err);
+        return rc == OK ? session_interrupted(err) : rc;
+    }
+    int rc = OK;
+    for (uint32_t offset = 0; rc == OK && offset < u->hid->unit; offset += HID_KIB) {
+        u->address = u->start + (uint64_t)n * u->hid->unit + offset;
+        rc = send_kib(u, blank, err);
+    }
+    if (rc == OK)
+        tell(u);
+    return rc;
+}
+
+/* ---- all of them ---- */
+
+static int rewind_pages(struct upload *u, struct error *err)
+{
+    int rc = hid_say(u->hid, HID_RESET_PAGES, err);
+    u->sent += hid_is_f1(u->hid);
+    return rc == OK ? collect(u, 0, err) : rc;
+}
+
+static int send_first_last(struct upload *u, struct error *err)
+{
+    int rc = OK;
+    if (u->units > 1)
+        rc = send_unit(u, 0, true, err);
+    for (size_t n = 1; rc == OK && n < u->units; n++)
+        rc = send_unit(u, n, false, err);
+    if (rc == OK)
+        rc = collect(u, 0, err);
+    if (rc == OK && u->units > 1)
+        rc = rewind_pages(u, err);
+    if (rc == OK)
+        rc = send_unit(u, 0, false, err);
+    return rc == OK ? collect(u, 0, err) : rc;
+}
+
+/* A host that died in the middle of a KiB left a part of it in the device, where "reset pages"
+ * became one more: then all that followed lies in the wrong place. A page that is not empty now
+ * tells. */
+static int send_rising(struct upload *u, struct error *err)
+{
+    bool filled = false;
+    int rc = OK;
+    for (size_t n = 0; rc == OK && n < u->units; n++)
+        rc = send_unit(u, n, false, err);
+    if (rc == OK)
+        rc = hid_fill_page(u->hid, HID_GREET_US, &filled, err);
+    if (rc == OK && filled)
+        return error_set(err, ERR_PROTOCOL, "it was not at the beginning of a page");
+    return rc;
+}
+
+static int attempt(struct upload *u, struct error *err)
+{
+    u->sent = u->acknowledged = u->payload = 0;
+    u->address = u->start;
+    int rc = rewind_pages(u, err);
+    if (rc != OK)
+        return rc;
+    return hid_is_f1(u->hid) ? send_first_last(u, err) : send_rising(u, err);
+}
+
+static bool may_restart(int rc)
+{
+    return rc == ERR_NO_ANSWER || rc == ERR_PROTOCOL || rc == ERR_STALL || rc == ERR_FAILED;
+}
+
+static int send_all(struct upload *u, struct error *err)
+{
+    for (unsigned restarts = 0;; restarts++) {
+        int rc = attempt(u, err);
+        if (!may_restart(rc) || restarts == RESTARTS)
+            return rc;
+        session_note(u->hid->session, "%s: writing again from the first page", err->message);
+        struct error again;
+        rc = hid_recover(u->hid, &again);
+        if (rc != OK) {
+            *err = again;
+            return rc;
+        }
+    }
+}
+
+/* ---- before and after ---- */
+
+/* Does the F1 bootloader start what begins with these words? (check_user_code in its main.c) */
+static bool f1_starts(uint32_t sp)
+{
+    return (sp & 0x2ffe0000) == 0x20000000;
+}
+
+static int check_stack_pointer(const struct upload *u, struct error *err)
+{
+    struct session *session = u->hid->session;
+    uint8_t word[4];
+    (void)image_read(u->job->image, MEM_FLASH, u->start, word, sizeof word, u->job->region->erased);
+    uint32_t sp = get_le32(word);
+    if (!hid_is_f1(u->hid) || f1_starts(sp))
+        return OK;
+    if (session->force_vectors) {
+        session_note(session,
+                     "the stack pointer at 0x%08" PRIx64 " is 0x%08" PRIx32
+                     ": this bootloader will not start the program: forced",
+                     u->start, sp);
+        return OK;
+    }
+    error_refuse(err, "vectors",
+                 "the stack pointer at 0x%08" PRIx64 " is 0x%08" PRIx32
+                 ": this bootloader starts only programs whose stack lies in the first 128 KiB of "
+                 "RAM",
+                 u->start, sp);
+    return error_hint(err,
+                      "is it an application for this chip, linked for 0x%08" PRIx64
+                      "? `--force vectors` writes it all the same",
+                      u->start);
+}
+
+/* The device begins at its application start, whatever the image does. */
+static int place(struct upload *u, struct error *err)
+{
+    const struct loader *loader = u->hid->session->loader;
+    const struct region *flash = u->job->region;
+    uint64_t start, end;
+    uint32_t own = hid_is_f1(u->hid) ? 0x800 : 0x4000;
+    if (flash->memory != MEM_FLASH || !image_extent(u->job->image, MEM_FLASH, &start, &end))
+        return error_set(err, ERR_NOT_POSSIBLE, "the image has nothing for the flash");
+    u->start = loader && loader->has_start ? loader->start : flash->start + own;
+    if (start < u->start)
+        return error_refuse(err, "start",
+                            "the image begins at 0x%08" PRIx64
+                            ", but this bootloader writes from 0x%08" PRIx64 " on",
+                            start, u->start);
+    if (end > flash->start + flash->size)
+        return error_refuse(err, "size", "the image ends at 0x%08" PRIx64 ", behind the flash",
+                            end);
+    u->units = (size_t)((end - u->start + u->hid->unit - 1) / u->hid->unit);
+    return check_stack_pointer(u, err);
+}
+
+static int failed(const struct upload *u, int rc, struct error *err)
+{
+    if (rc != ERR_INTERRUPTED)
+        error_context(err, "writing 0x%08" PRIx64, u->address);
+    if (hid_is_f1(u->hid) && u->units > 1)
+        return error_hint(err, "run the same command again: until all is written the board stays "
+                               "in its bootloader, also after a reset");
+    return error_hint(err, "run the same command again before the board is reset: this bootloader "
+                           "starts an incomplete program too, and then only its boot pin brings "
+                           "it back");
+}
+
+int hid_write(struct session *session, const struct job *job, struct error *err)
+{
+    struct hid_loader *hid = session->state;
+    struct upload u = {.hid = hid, .job = job};
+    int rc = place(&u, err);
+    if (rc != OK)
+        return rc;
+    hid->broken = true;
+    rc = send_all(&u, err);
+    hid->broken = rc != OK;
+    hid->wrote = rc == OK;
+    return rc == OK ? OK : failed(&u, rc, err);
+}
