@@ -10,53 +10,6 @@
 #include "base/bytes.h"
 #include "stm32/hid_loader.h"
 
-static const char *build_name(const struct hid_loader *hid)
-{
-    static const char *const names[] = {
-        [HID_F1_1K] = "F1, pages of 1 KiB",
-        [HID_F1_2K] = "F1, pages of 2 KiB",
-        [HID_F4] = "F4",
-    };
-    return names[hid->build];
-}
-
-/* ---- is it the board? ---- */
-
-static int refuse_build(struct session *session, const char *why, struct error *err)
-{
-    const struct hid_loader *hid = session->state;
-    const char *chip = session->chip->name;
-    if (session->force_signature) {
-        session_note(session, "the bootloader is the build for %s, and the board has an %s: forced",
-                     build_name(hid), chip);
-        return OK;
-    }
-    error_refuse(err, "signature", "the bootloader is the build for %s, but the board has an %s%s",
-                 build_name(hid), chip, why);
-    return error_hint(err, "name the right board with --board, or the right device with --device; "
-                           "`--force signature` goes on regardless");
-}
-
-/* A page of 2 KiB that is written as two of 1 KiB loses the first with the second; pages of 1 KiB
- * that are taken for one of 2 KiB are erased only by halves. Either looks like success. */
-static int check_build(struct session *session, struct error *err)
-{
-    const struct hid_loader *hid = session->state;
-    const char *family = session->chip->stm32->family;
-    uint32_t page = session->chip->regions[0].sector;
-    if (strcmp(family, hid_is_f1(hid) ? "F1" : "F4") != 0)
-        return refuse_build(session, "", err);
-    if (!hid_is_f1(hid) || page == hid->unit)
-        return OK;
-    return refuse_build(session,
-                        page > hid->unit
-                            ? ", whose pages are 2 KiB: every second erase would wipe what was "
-                              "just written, and the program would not start"
-                            : ", whose pages are 1 KiB: every second page would not be erased, and "
-                              "the program would not start",
-                        err);
-}
-
 /* ---- the method ---- */
 
 static void hid_disconnect(struct session *session)
@@ -81,7 +34,7 @@ static int hid_connect(struct session *session, struct error *err)
     session->state = hid;
     int rc = hid_open(hid, err);
     if (rc == OK)
-        rc = check_build(session, err);
+        rc = hid_check_build(hid, err);
     if (rc != OK)
         hid_disconnect(session);
     return rc;
@@ -95,7 +48,8 @@ static int hid_info(struct session *session, struct device_info *info, struct er
     device_info_add(info, "bootloader", "%s (%s)", hid->product[0] ? hid->product : "?",
                     hid->manufacturer[0] ? hid->manufacturer : "?");
     device_info_add(info, "release", "%x.%02x", release >> 8, release & 0xff);
-    device_info_add(info, "build", "%s", build_name(hid));
+    device_info_add(info, "build", "%s%s", hid_build_name(hid->build),
+                    hid->doubtful ? " (as far as it tells)" : "");
     device_info_add(info, "program start", "0x%08x", hid_is_f1(hid) ? 0x08000800U : 0x08004000U);
     return OK;
 }

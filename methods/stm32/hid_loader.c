@@ -14,6 +14,9 @@ enum {
     LOOK_US = 5 * MILLISECOND,
 };
 
+/* The product that means pages of 1 KiB by 02, and says 03 for those of 2 KiB. */
+#define ARKSINE "HID Bootloader"
+
 static const uint8_t prefix[] = {'B', 'T', 'L', 'D', 'C', 'M', 'D'};
 
 bool hid_is_f1(const struct hid_loader *hid)
@@ -200,8 +203,10 @@ static int learn_build(struct hid_loader *hid, uint8_t code, struct error *err)
 {
     if (code != 2 && code != 3)
         return error_set(err, ERR_PROTOCOL, "it answers \"reset pages\" with code %02x", code);
+    hid->code = code;
     hid->build = code == 2 ? HID_F1_1K : HID_F1_2K;
     hid->unit = code == 2 ? HID_KIB : 2 * HID_KIB;
+    hid->doubtful = code == 2 && strcmp(hid->product, ARKSINE) != 0;
     return OK;
 }
 
@@ -211,19 +216,24 @@ static bool is_f1_by_descriptor(const struct hid_loader *hid)
     return hid->usb->device_descriptor[7] == F1_CONTROL_PACKET;
 }
 
-static int ask_build(struct hid_loader *hid, struct error *err)
+static int ask(struct hid_loader *hid, uint8_t *code, struct error *err)
 {
-    uint8_t code;
     int rc = empty_answers(hid, err);
     if (rc == OK)
         rc = hid_say(hid, HID_RESET_PAGES, err);
-    if (rc == OK)
-        rc = hid_hear(hid, &code, clock_in(hid->usb->clock, HID_GREET_US), err);
+    return rc == OK ? hid_hear(hid, code, clock_in(hid->usb->clock, HID_GREET_US), err) : rc;
+}
+
+static int ask_build(struct hid_loader *hid, struct error *err)
+{
+    uint8_t code;
+    int rc = ask(hid, &code, err);
     if (rc == OK)
         return learn_build(hid, code, err);
     if (rc != ERR_NO_ANSWER || is_f1_by_descriptor(hid))
         return rc;
     hid->build = HID_F4;
+    hid->code = 2;
     hid->unit = HID_KIB;
     return OK;
 }
@@ -282,15 +292,16 @@ int hid_fill_page(struct hid_loader *hid, uint64_t patience, bool *filled, struc
 
 int hid_recover(struct hid_loader *hid, struct error *err)
 {
-    const enum hid_build build = hid->build;
+    const uint8_t known = hid->code;
+    uint8_t code;
     bool filled;
     abandon(hid);
-    if (build == HID_F4)
+    if (!hid_is_f1(hid))
         return hid_fill_page(hid, HID_F4_US, &filled, err);
     int rc = usb_reset(hid->usb, err);
     if (rc == OK)
-        rc = ask_build(hid, err);
-    if (rc == OK && hid->build != build)
+        rc = ask(hid, &code, err);
+    if (rc == OK && code != known)
         return error_set(err, ERR_PROTOCOL, "it answers as another build than before");
     return rc;
 }

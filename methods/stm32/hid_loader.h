@@ -2,8 +2,9 @@
  * The conversation with an STM32 HID bootloader (Serasidis/STM32_HID_Bootloader 2.2.2,
  * bootloader/F1/Src/hid.c and bootloader/F4/Src/main.c; the Arksine fork).
  *
- * Two things to know. There are three builds, and only what they answer to "reset pages" tells them
- * apart. And the loader knows a command from data by its place alone: one that is sent while a page
+ * Two things to know. There are three builds, told apart by what they answer to "reset pages"; but
+ * Serasidis's answers 02 for pages of 2 KiB as well, and then only writing tells. And the loader
+ * knows a command from data by its place alone: one that is sent while a page
  * is half full becomes a part of the program. A bus reset empties the page on F1; nothing does on
  * F4, but sixteen commands fill whatever it holds.
  */
@@ -37,6 +38,8 @@ struct hid_loader {
     bool claimed;
 
     enum hid_build build;
+    bool doubtful; /* it may be the other F1 build */
+    uint8_t code;  /* of its answers */
     uint32_t unit; /* bytes that are written at once: less is never written */
     char manufacturer[HID_STRING], product[HID_STRING];
     bool broken, wrote; /* a program: not complete, so not to be started; complete */
@@ -83,7 +86,21 @@ int hid_fill_page(struct hid_loader *hid, uint64_t patience, bool *filled, struc
 /* Waits until the device has left the bus. False: it is still there at the deadline. */
 bool hid_await_leaving(struct hid_loader *hid, uint64_t deadline);
 
-/* hid_upload.c: the method's write. */
+/* ---- hid_build.c ---- */
+
+const char *hid_build_name(enum hid_build build);
+
+/* Is it the build for the board's chip? ERR_REFUSED "signature", unless forced. A doubtful one is
+ * taken for it. */
+int hid_check_build(struct hid_loader *hid, struct error *err);
+
+/* With half a page of 2 KiB sent, or a whole one of 1 KiB, so that only the latter answers "reset
+ * pages": ERR_REFUSED "signature" if it is not the build it was taken for. No doubt is left. */
+int hid_prove_build(struct hid_loader *hid, struct error *err);
+
+/* ---- hid_upload.c ---- */
+
+/* The method's write. */
 int hid_write(struct session *session, const struct job *job, struct error *err);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "stm32/hid_loader.h"
 
-enum { RESTARTS = 2, CODE_1K = 2, CODE_2K = 3 };
+enum { RESTARTS = 2 };
 
 struct upload {
     struct hid_loader *hid;
@@ -26,11 +26,6 @@ struct upload {
 
 /* ---- one unit ---- */
 
-static uint8_t code_of(const struct hid_loader *hid)
-{
-    return hid->build == HID_F1_2K ? CODE_2K : CODE_1K;
-}
-
 /* Hears answers until no more than `behind` are missing. */
 static int collect(struct upload *u, size_t behind, struct error *err)
 {
@@ -41,28 +36,26 @@ static int collect(struct upload *u, size_t behind, struct error *err)
         int rc = hid_hear(hid, &code, clock_in(hid->usb->clock, patience), err);
         if (rc != OK)
             return rc;
-        if (code != code_of(hid))
+        if (code != hid->code)
             return error_set(err, ERR_PROTOCOL, "it acknowledges with code %02x", code);
         u->acknowledged++;
     }
     return OK;
 }
 
-/* An F4 must be left alone while it writes. An F1 holds the bus back by itself, so its answer is
- * only wanted by the time the next one is due. */
-static int send_kib(struct upload *u, bool blank, struct error *err)
+/* The KiB at u->address, from an offset in it on. An F4 must be left alone while it writes. An F1
+ * holds the bus back by itself, so its answer is only wanted by the time the next one is due. */
+static int send_kib(struct upload *u, uint32_t from, bool blank, struct error *err)
 {
     struct hid_loader *hid = u->hid;
     uint8_t report[HID_REPORT];
     memset(report, u->job->region->erased, sizeof report);
-    for (size_t offset = 0; offset < HID_KIB; offset += HID_REPORT) {
+    for (uint32_t offset = from; offset < HID_KIB; offset += HID_REPORT) {
         if (!hid_is_f1(hid) && hid_has_answered(hid))
             return error_set(err, ERR_PROTOCOL, "it acknowledges what was not sent yet");
-        size_t payload = 0;
         if (!blank)
-            payload = image_read(u->job->image, MEM_FLASH, u->address + offset, report, HID_REPORT,
-                                 u->job->region->erased);
-        u->payload += payload;
+            u->payload += image_read(u->job->image, MEM_FLASH, u->address + offset, report,
+                                     HID_REPORT, u->job->region->erased);
         int rc = hid_send(hid, report, err);
         if (rc != OK)
             return rc;
@@ -81,7 +74,7 @@ static void tell(struct upload *u)
 }
 
 /* Only between two units is the device at a place where a command is one. */
-static int send_unit(struct upload *u, size_t n, bool blank, struct error *err)
+static int send_unit(struct upload *u, size_t n, struct error *err)
 {
     if (session_stopped(u->hid->session)) {
         int rc = collect(u, 0, err);
@@ -90,7 +83,7 @@ static int send_unit(struct upload *u, size_t n, bool blank, struct error *err)
     int rc = OK;
     for (uint32_t offset = 0; rc == OK && offset < u->hid->unit; offset += HID_KIB) {
         u->address = u->start + (uint64_t)n * u->hid->unit + offset;
-        rc = send_kib(u, blank, err);
+        rc = send_kib(u, 0, false, err);
     }
     if (rc == OK)
         tell(u);
@@ -106,20 +99,41 @@ static int rewind_pages(struct upload *u, struct error *err)
     return rc == OK ? collect(u, 0, err) : rc;
 }
 
+/* Half of a page of 2 KiB is the place to ask; the question becomes the first report of the other
+ * half. */
+static int send_first_empty(struct upload *u, struct error *err)
+{
+    struct hid_loader *hid = u->hid;
+    uint32_t from = 0;
+    u->address = u->start;
+    int rc = send_kib(u, 0, true, err);
+    if (rc != OK || hid->unit == HID_KIB)
+        return rc;
+    if (hid->doubtful) {
+        from = HID_REPORT;
+        rc = collect(u, 0, err);
+        if (rc == OK)
+            rc = hid_prove_build(hid, err);
+    }
+    u->address += HID_KIB;
+    return rc == OK ? send_kib(u, from, true, err) : rc;
+}
+
 static int send_first_last(struct upload *u, struct error *err)
 {
-    int rc = OK;
-    if (u->units > 1)
-        rc = send_unit(u, 0, true, err);
+    bool empty = u->units > 1 || u->hid->doubtful;
+    int rc = empty ? send_first_empty(u, err) : OK;
     for (size_t n = 1; rc == OK && n < u->units; n++)
-        rc = send_unit(u, n, false, err);
+        rc = send_unit(u, n, err);
     if (rc == OK)
         rc = collect(u, 0, err);
-    if (rc == OK && u->units > 1)
+    if (rc == OK && empty)
         rc = rewind_pages(u, err);
     if (rc == OK)
-        rc = send_unit(u, 0, false, err);
-    return rc == OK ? collect(u, 0, err) : rc;
+        rc = send_unit(u, 0, err);
+    if (rc == OK)
+        rc = collect(u, 0, err);
+    return rc == OK && u->hid->doubtful ? hid_prove_build(u->hid, err) : rc;
 }
 
 /* A host that died in the middle of a KiB left a part of it in the device, where "reset pages"
@@ -130,7 +144,7 @@ static int send_rising(struct upload *u, struct error *err)
     bool filled = false;
     int rc = OK;
     for (size_t n = 0; rc == OK && n < u->units; n++)
-        rc = send_unit(u, n, false, err);
+        rc = send_unit(u, n, err);
     if (rc == OK)
         rc = hid_fill_page(u->hid, HID_GREET_US, &filled, err);
     if (rc == OK && filled)

@@ -28,6 +28,7 @@ struct hid_board;
 /* One of the two programs. */
 struct hid_build {
     const struct vusb_identity *identity;
+    const char *const *serasidis_strings; /* where they are others; else NULL */
     const uint8_t *report_descriptor;
     size_t report_descriptor_length;
     uint32_t start;      /* of the application, bytes behind the flash's begin */
@@ -54,9 +55,10 @@ struct hid_board {
     struct vusb_identity identity; /* the loader's */
     uint8_t device[18];            /* its device descriptor */
 
-    bool boot1;        /* the pin is held: every reset stays in the loader */
-    bool any_position; /* F4 as Serasidis has it: a command is one wherever it comes */
-    bool loader;       /* else the application has the chip */
+    bool boot1;     /* the pin is held: every reset stays in the loader */
+    bool serasidis; /* not the Arksine fork: F1 says 02 whatever its pages, and has another
+                       product string; F4 takes a command wherever it comes */
+    bool loader;    /* else the application has the chip */
 
     uint8_t buffer[HID_PAGE_MAX];
     size_t page_size;         /* bytes the build collects before it writes */

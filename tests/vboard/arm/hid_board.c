@@ -211,13 +211,15 @@ static void configure(struct hid_board *board, const struct vconfig *config)
     board->flash = config->flash;
     board->faults = config->faults;
     board->boot1 = has_word(variant, "boot1");
-    board->any_position = has_word(variant, "serasidis");
+    board->serasidis = has_word(variant, "serasidis");
     board->page_size = !f1 ? 1024 : config->chip->regions[0].sector;
     if (f1 && has_word(variant, "1k"))
         board->page_size = 1024;
     if (f1 && has_word(variant, "2k"))
         board->page_size = 2048;
     board->identity = *board->build->identity;
+    if (board->serasidis && board->build->serasidis_strings)
+        board->identity.strings = board->build->serasidis_strings;
     memcpy(board->device, board->identity.device, sizeof board->device);
     board->identity.device = board->device;
     if (config->faults.wrong_id) /* as releases before 3.0 have it; they speak another protocol */

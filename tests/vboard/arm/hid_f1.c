@@ -61,7 +61,7 @@ static void write_page(struct hid_board *board)
         for (size_t i = 0; i < board->page_size; i += 2)
             program(board, at + i, board->buffer + i);
     }
-    board->page++;
+    board->page = (uint8_t)(board->page + 1); /* as wide as the program's own counter */
     board->offset = 0;
     hid_work(board, ERASE_US + board->page_size / 2 * HALF_WORD_US);
 }
@@ -70,7 +70,7 @@ static void write_page(struct hid_board *board)
 
 static void answer(struct hid_board *board)
 {
-    hid_answer(board, board->page_size == KIB ? 2 : 3);
+    hid_answer(board, board->page_size == KIB || board->serasidis ? 2 : 3);
 }
 
 static void command(struct hid_board *board)
@@ -128,7 +128,8 @@ static const uint8_t report_descriptor[] = {
     0xc0,
 };
 
-static const char *const strings[] = {"www.serasidis.gr", "STM32F HID Bootloader"};
+static const char *const strings[] = {"www.serasidis.gr", "HID Bootloader"};
+static const char *const serasidis_strings[] = {"www.serasidis.gr", "STM32F HID Bootloader"};
 
 static const struct vusb_identity identity = {
     .device = device_descriptor,
@@ -140,6 +141,7 @@ static const struct vusb_identity identity = {
 
 const struct hid_build hid_build_f1 = {
     .identity = &identity,
+    .serasidis_strings = serasidis_strings,
     .report_descriptor = report_descriptor,
     .report_descriptor_length = sizeof report_descriptor,
     .start = START,

@@ -102,7 +102,7 @@ static void reboot(struct hid_board *board)
 
 static void take(struct hid_board *board)
 {
-    bool may_command = board->any_position || board->offset == 0;
+    bool may_command = board->serasidis || board->offset == 0;
     int command = may_command ? hid_command(board->slot, false) : -1;
     board->slot_full = false;
     if (command == HID_RESET_PAGES)
@@ -124,6 +124,8 @@ static void f4_done(struct hid_board *board)
     if (board->offset == KIB) {
         board->page++;
         board->offset = 0;
+        if (!board->serasidis)
+            memset(board->buffer, 0, sizeof board->buffer);
         if (!board->answering)
             hid_answer(board, 2);
     }
