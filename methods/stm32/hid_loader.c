@@ -26,6 +26,19 @@ bool hid_is_f1(const struct hid_loader *hid)
 
 /* ---- reports ---- */
 
+/* While reports go out an answer is always asked for: the device keeps one, and the next takes its
+ * place. */
+static int listen(struct hid_loader *hid, struct error *err)
+{
+    if (hid->listening)
+        return OK;
+    hid->answer = (struct usb_transfer){
+        .endpoint = hid->endpoint, .bytes = hid->answer_bytes, .length = sizeof hid->answer_bytes};
+    int rc = usb_submit(hid->usb, &hid->answer, err);
+    hid->listening = rc == OK;
+    return rc;
+}
+
 static uint64_t report_deadline(const struct hid_loader *hid)
 {
     return clock_in(hid->usb->clock, hid_is_f1(hid) ? HID_F1_US : HID_F4_US);
@@ -49,7 +62,9 @@ static int await_report(struct hid_loader *hid, struct error *err)
 
 int hid_send(struct hid_loader *hid, const uint8_t *report, struct error *err)
 {
-    int rc = hid->under_way == HID_WINDOW ? await_report(hid, err) : OK;
+    int rc = listen(hid, err);
+    if (rc == OK && hid->under_way == HID_WINDOW)
+        rc = await_report(hid, err);
     if (rc != OK)
         return rc;
     size_t slot = (hid->oldest + hid->under_way) % HID_WINDOW;
@@ -88,17 +103,6 @@ int hid_say(struct hid_loader *hid, enum hid_command command, struct error *err)
 }
 
 /* ---- answers ---- */
-
-static int listen(struct hid_loader *hid, struct error *err)
-{
-    if (hid->listening)
-        return OK;
-    hid->answer = (struct usb_transfer){
-        .endpoint = hid->endpoint, .bytes = hid->answer_bytes, .length = sizeof hid->answer_bytes};
-    int rc = usb_submit(hid->usb, &hid->answer, err);
-    hid->listening = rc == OK;
-    return rc;
-}
 
 int hid_hear(struct hid_loader *hid, uint8_t *code, uint64_t deadline, struct error *err)
 {

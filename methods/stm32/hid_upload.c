@@ -119,6 +119,13 @@ static int send_first_empty(struct upload *u, struct error *err)
     return rc == OK ? send_kib(u, from, true, err) : rc;
 }
 
+/* After an odd number of KiB only a build for pages of 1 KiB answers. */
+static int rewind_units(struct upload *u, struct error *err)
+{
+    bool odd = u->units % 2;
+    return odd && u->hid->doubtful ? hid_prove_build(u->hid, err) : rewind_pages(u, err);
+}
+
 static int send_first_last(struct upload *u, struct error *err)
 {
     bool empty = u->units > 1 || u->hid->doubtful;
@@ -128,7 +135,7 @@ static int send_first_last(struct upload *u, struct error *err)
     if (rc == OK)
         rc = collect(u, 0, err);
     if (rc == OK && empty)
-        rc = rewind_pages(u, err);
+        rc = rewind_units(u, err);
     if (rc == OK)
         rc = send_unit(u, 0, err);
     if (rc == OK)
@@ -141,15 +148,19 @@ static int send_first_last(struct upload *u, struct error *err)
  * tells. */
 static int send_rising(struct upload *u, struct error *err)
 {
-    bool filled = false;
-    int rc = OK;
-    for (size_t n = 0; rc == OK && n < u->units; n++)
-        rc = send_unit(u, n, err);
-    if (rc == OK)
-        rc = hid_fill_page(u->hid, HID_GREET_US, &filled, err);
-    if (rc == OK && filled)
-        return error_set(err, ERR_PROTOCOL, "it was not at the beginning of a page");
-    return rc;
+    for (int tries = 0; tries < 2; tries++) {
+        bool filled = false;
+        int rc = OK;
+        u->payload = 0;
+        for (size_t n = 0; rc == OK && n < u->units; n++)
+            rc = send_unit(u, n, err);
+        if (rc == OK)
+            rc = hid_fill_page(u->hid, HID_GREET_US, &filled, err);
+        if (rc != OK || !filled)
+            return rc;
+        session_note(u->hid->session, "an earlier host had left a part of a page: written again");
+    }
+    return error_set(err, ERR_PROTOCOL, "it does not stay at the beginning of its pages");
 }
 
 static int attempt(struct upload *u, struct error *err)
@@ -241,6 +252,8 @@ static int place(struct upload *u, struct error *err)
 
 static int failed(const struct upload *u, int rc, struct error *err)
 {
+    if (rc == ERR_REFUSED)
+        return rc; /* its hint says more */
     if (rc != ERR_INTERRUPTED)
         error_context(err, "writing 0x%08" PRIx64, u->address);
     if (hid_is_f1(u->hid) && u->units > 1)
