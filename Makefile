@@ -27,9 +27,10 @@ LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_S
 GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
 # Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
-VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/klipper_app.c tests/vboard/crc.c
+VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/klipper_app.c tests/vboard/crc.c \
+                   tests/vboard/usb_bus.c tests/vboard/usb_requests.c
 VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
-                    tests/vboard/virtual_serial.c $(VBOARD_LINE_SRC)
+                    tests/vboard/virtual_serial.c tests/vboard/virtual_usb.c $(VBOARD_LINE_SRC)
 VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
 VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c)) tests/vboard/models/flash.c
