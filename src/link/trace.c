@@ -1,20 +1,18 @@
 /*
  * pcapng (IETF draft-ietf-opsawg-pcapng): a section header, one interface description for each
- * port, one enhanced packet for each run of bytes. Packets carry the 12-byte header of
- * LINKTYPE_RTAC_SERIAL (https://www.tcpdump.org/linktypes/LINKTYPE_RTAC_SERIAL.html), whose
- * numbers are big-endian; the blocks around them are little-endian.
+ * port, one enhanced packet for whatever crossed it. All numbers of the blocks are little-endian;
+ * what is inside the packets is the business of trace_serial.c, trace_usb.c and trace_can.c.
  *
  * A write that fails is remembered, the rest is dropped, and trace_close() says it once: a full
  * disk must not stop a board from being flashed.
  */
-#include "link/trace.h"
+#include "link/trace_packet.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bytes.h"
 
@@ -29,11 +27,6 @@ enum {
     OPTION_IF_TSRESOL = 9,
     FLAG_INBOUND = 1,
     FLAG_OUTBOUND = 2,
-    LINKTYPE_RTAC_SERIAL = 250,
-    RTAC_HEADER = 12,
-    RTAC_RTS = 0x08,
-    RTAC_DTR = 0x10,
-    PAYLOAD_MAX = 32768, /* longer runs become several packets */
     NAME_MAX_BYTES = 255,
 };
 
@@ -47,7 +40,7 @@ struct trace {
 
 /* A block under construction: type, length, body, length again. */
 struct block {
-    uint8_t bytes[PAYLOAD_MAX + 512];
+    uint8_t bytes[TRACE_PAYLOAD_MAX + 512];
     size_t used;
 };
 
@@ -131,14 +124,14 @@ int trace_open(struct trace **trace, const char *path, struct error *err)
     return OK;
 }
 
-int trace_add_serial(struct trace *trace, const char *name)
+int trace_add(struct trace *trace, uint16_t linktype, const char *name)
 {
     static const uint8_t nanoseconds = 9;
     if (!trace)
         return -1;
     struct block block;
     block_begin(&block, BLOCK_INTERFACE);
-    block_le16(&block, LINKTYPE_RTAC_SERIAL);
+    block_le16(&block, linktype);
     block_le16(&block, 0);
     block_le32(&block, 0); /* no limit on packet length */
     block_option(&block, OPTION_IF_NAME, name, strnlen(name, NAME_MAX_BYTES));
@@ -150,56 +143,25 @@ int trace_add_serial(struct trace *trace, const char *name)
     return port;
 }
 
-static void rtac_header(uint8_t header[RTAC_HEADER], const struct timespec *time,
-                        enum trace_event event, unsigned lines)
+void trace_packet(struct trace *trace, const struct trace_packet *packet)
 {
-    static const uint8_t events[] = {
-        [TRACE_SENT] = 1,     /* DATA_TX_START */
-        [TRACE_RECEIVED] = 2, /* DATA_RX_START */
-        [TRACE_LINES] = 0,    /* STATUS_CHANGE */
-    };
-    put_be32(header, (uint32_t)time->tv_sec);
-    put_be32(header + 4, (uint32_t)(time->tv_nsec / 1000));
-    header[8] = events[event];
-    header[9] = (uint8_t)((lines & 1 ? RTAC_DTR : 0) | (lines & 2 ? RTAC_RTS : 0));
-    header[10] = header[11] = 0;
-}
-
-static void write_packet(struct trace *trace, int port, enum trace_event event, unsigned lines,
-                         const uint8_t *bytes, size_t length)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_REALTIME, &time);
-    uint64_t stamp = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-    uint8_t header[RTAC_HEADER], flags[4];
-    rtac_header(header, &time, event, lines);
-    put_le32(flags, event == TRACE_RECEIVED ? FLAG_INBOUND : FLAG_OUTBOUND);
+    uint64_t stamp = (uint64_t)packet->time.tv_sec * 1000000000 + (uint64_t)packet->time.tv_nsec;
+    uint32_t captured = (uint32_t)(packet->header_length + packet->length);
+    uint8_t flags[4];
+    put_le32(flags, packet->inbound ? FLAG_INBOUND : FLAG_OUTBOUND);
 
     struct block block;
     block_begin(&block, BLOCK_PACKET);
-    block_le32(&block, (uint32_t)port);
+    block_le32(&block, (uint32_t)packet->port);
     block_le32(&block, (uint32_t)(stamp >> 32));
     block_le32(&block, (uint32_t)stamp);
-    block_le32(&block, (uint32_t)(RTAC_HEADER + length));
-    block_le32(&block, (uint32_t)(RTAC_HEADER + length));
-    block_bytes(&block, header, sizeof header);
-    block_bytes(&block, bytes, length);
+    block_le32(&block, captured);
+    block_le32(&block, captured + (uint32_t)packet->cut);
+    block_bytes(&block, packet->header, packet->header_length);
+    block_bytes(&block, packet->bytes, packet->length);
     block_option(&block, OPTION_EPB_FLAGS, flags, sizeof flags);
-    block_write(&block, trace);
-}
-
-void trace_serial(struct trace *trace, int port, enum trace_event event, unsigned lines,
-                  const uint8_t *bytes, size_t length)
-{
-    if (!trace || port < 0)
-        return;
     (void)pthread_mutex_lock(&trace->lock);
-    do {
-        size_t part = length < PAYLOAD_MAX ? length : PAYLOAD_MAX;
-        write_packet(trace, port, event, lines, bytes, part);
-        bytes = part > 0 ? bytes + part : bytes;
-        length -= part;
-    } while (length > 0);
+    block_write(&block, trace);
     (void)pthread_mutex_unlock(&trace->lock);
 }
 

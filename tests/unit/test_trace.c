@@ -207,7 +207,87 @@ static void no_trace_is_fine_everywhere(void **state)
     (void)state;
     assert_int_equal(trace_add_serial(NULL, "p"), -1);
     trace_serial(NULL, -1, TRACE_SENT, 0, (const uint8_t *)"a", 1);
+    assert_int_equal(trace_add_usb(NULL, "p"), -1);
+    trace_usb(NULL, -1, &(struct trace_usb){.id = 1});
+    assert_int_equal(trace_add_can(NULL, "p"), -1);
+    trace_can(NULL, -1, TRACE_SENT, 1, (const uint8_t *)"a", 1);
     assert_int_equal(trace_close(NULL, NULL), OK);
+}
+
+static void a_usb_control_transfer_is_decoded_with_its_setup_data_and_end(void **state)
+{
+    struct capture *capture = *state;
+    char text[1024];
+    const uint8_t get_status[8] = {0xa1, 3, 0, 0, 0, 0, 6, 0};
+    const uint8_t idle[6] = {0, 0, 0, 0, 2, 0};
+    int port = trace_add_usb(capture->trace, "1-1.4");
+    struct trace_usb event = {.id = 7, .kind = TRACE_USB_CONTROL, .endpoint = 0x80, .bus = 1};
+    event.address = 5;
+    event.setup = get_status;
+    event.length = 6;
+    trace_usb(capture->trace, port, &event);
+    event.ended = true;
+    event.setup = NULL;
+    event.bytes = idle;
+    trace_usb(capture->trace, port, &event);
+    dissect(capture,
+            "-T fields -E separator=, -e usb.urb_id -e usb.urb_type -e usb.transfer_type "
+            "-e usb.endpoint_address -e usb.src -e usb.dst -e usb.bmRequestType "
+            "-e usb.setup.bRequest -e usb.setup.wLength -e usb.urb_status -e usb.urb_len "
+            "-e usb.control.Response -e usb.request_in",
+            text, sizeof text);
+    assert_string_equal(text,
+                        "0x0000000000000007,'S',0x02,0x80,host,1.5.0,0xa1,3,6,0,6,,\n"
+                        "0x0000000000000007,'C',0x02,0x80,1.5.0,host,,,,0,6,000000000200,1\n");
+}
+
+static void usb_data_lie_with_the_event_that_carried_them(void **state)
+{
+    struct capture *capture = *state;
+    char text[1024];
+    int port = trace_add_usb(capture->trace, "1-1.4");
+    struct trace_usb out = {.id = 1, .kind = TRACE_USB_BULK, .endpoint = 1, .bus = 3};
+    out.address = 9;
+    out.bytes = (const uint8_t *)"\x11\x22\x33";
+    out.length = 3;
+    struct trace_usb in = out;
+    trace_usb(capture->trace, port, &out);
+    out.ended = true;
+    out.status = -32;
+    out.length = 0;
+    trace_usb(capture->trace, port, &out);
+    in.id = 2;
+    in.endpoint = 0x82;
+    in.length = 64;
+    trace_usb(capture->trace, port, &in);
+    in.ended = true;
+    in.length = 2;
+    trace_usb(capture->trace, port, &in);
+    dissect(capture,
+            "-T fields -E separator=, -e usb.urb_type -e usb.transfer_type -e usb.endpoint_address "
+            "-e usb.data_flag -e usb.urb_status -e usb.urb_len -e usb.data_len -e usb.capdata",
+            text, sizeof text);
+    assert_string_equal(text, "'S',0x03,0x01,'\\0',0,3,3,112233\n"
+                              "'C',0x03,0x01,'>',-32,0,0,\n"
+                              "'S',0x03,0x82,'<',0,64,0,\n"
+                              "'C',0x03,0x82,'\\0',0,2,2,1122\n");
+}
+
+static void can_frames_come_back_with_id_and_flags(void **state)
+{
+    struct capture *capture = *state;
+    char text[1024];
+    int port = trace_add_can(capture->trace, "can0");
+    trace_can(capture->trace, port, TRACE_SENT, 0x3f0, (const uint8_t *)"\x00", 1);
+    trace_can(capture->trace, port, TRACE_RECEIVED, 0x3f1, (const uint8_t *)"abcdefgh", 8);
+    trace_can(capture->trace, port, TRACE_RECEIVED, 0x20000004, (const uint8_t *)"\0\x20\0", 3);
+    dissect(capture,
+            "-T fields -E separator=, -e frame.interface_name -e frame.packet_flags_direction "
+            "-e can.id -e can.flags.err -e can.len -e data.data",
+            text, sizeof text);
+    assert_string_equal(text, "can0,0x00000002,1008,0,1,00\n"
+                              "can0,0x00000001,1009,0,8,6162636465666768\n"
+                              "can0,0x00000001,,1,3,\n");
 }
 
 #define TRACED(test) cmocka_unit_test_setup_teardown(test, with_trace, without_trace)
@@ -221,6 +301,9 @@ int main(void)
         TRACED(a_long_run_is_split_and_nothing_is_lost),
         TRACED(threads_do_not_tear_each_others_packets),
         TRACED(a_link_traces_what_it_sends_receives_and_drops),
+        TRACED(a_usb_control_transfer_is_decoded_with_its_setup_data_and_end),
+        TRACED(usb_data_lie_with_the_event_that_carried_them),
+        TRACED(can_frames_come_back_with_id_and_flags),
         cmocka_unit_test(a_full_disk_is_told_at_the_end),
         cmocka_unit_test(a_trace_file_that_cannot_be_made_is_told),
         cmocka_unit_test(no_trace_is_fine_everywhere),
