@@ -122,11 +122,6 @@ int hid_hear(struct hid_loader *hid, uint8_t *code, uint64_t deadline, struct er
     return OK;
 }
 
-bool hid_has_answered(const struct hid_loader *hid)
-{
-    return hid->listening && hid->answer.end != USB_PENDING;
-}
-
 static void abandon(struct hid_loader *hid)
 {
     if (hid->listening)
@@ -279,29 +274,26 @@ void hid_close(struct hid_loader *hid)
 
 /* ---- out of step ---- */
 
-int hid_fill_page(struct hid_loader *hid, uint64_t patience, bool *filled, struct error *err)
+/* Whatever a page of an F4 holds, sixteen more reports fill it, and commands at its beginning do
+ * nothing. The answer may be long in coming: a sector can be erased before. */
+static int fill_page(struct hid_loader *hid, struct error *err)
 {
     uint8_t code;
     int rc = OK;
     for (size_t i = 0; rc == OK && i < HID_KIB / HID_REPORT; i++)
         rc = hid_say(hid, HID_RESET_PAGES, err);
     if (rc == OK)
-        rc = hid_hear(hid, &code, clock_in(hid->usb->clock, patience), err);
-    *filled = rc == OK;
-    if (rc == ERR_NO_ANSWER)
-        return OK;
-    /* The last ones may have come while it wrote, and one more of them is heard for sure. */
-    return rc == OK ? hid_say(hid, HID_RESET_PAGES, err) : rc;
+        rc = hid_hear(hid, &code, clock_in(hid->usb->clock, HID_F4_US), err);
+    return rc == ERR_NO_ANSWER ? OK : rc;
 }
 
 int hid_recover(struct hid_loader *hid, struct error *err)
 {
     const uint8_t known = hid->code;
     uint8_t code;
-    bool filled;
     abandon(hid);
     if (!hid_is_f1(hid))
-        return hid_fill_page(hid, HID_F4_US, &filled, err);
+        return fill_page(hid, err);
     int rc = usb_reset(hid->usb, err);
     if (rc == OK)
         rc = ask(hid, &code, err);

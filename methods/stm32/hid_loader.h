@@ -22,6 +22,7 @@ enum {
     HID_GREET_US = 100 * MILLISECOND, /* an F1 answers "reset pages" in 16 ms */
     HID_F1_US = SECOND,               /* a report; 2 KiB are written in 95 ms */
     HID_F4_US = 3 * SECOND,           /* 128 KiB are erased in 2.5 s */
+    HID_F4_KIB_US = 15 * MILLISECOND, /* programming a KiB without an erase, 5 ms, and some */
     HID_ACK_US = SECOND / 2,          /* F1; F4: HID_F4_US */
     HID_LEAVES_US = SECOND / 2,
 };
@@ -73,15 +74,8 @@ int hid_say(struct hid_loader *hid, enum hid_command command, struct error *err)
 /* The next answer's code. ERR_NO_ANSWER: none before the deadline, and it is still asked for. */
 int hid_hear(struct hid_loader *hid, uint8_t *code, uint64_t deadline, struct error *err);
 
-/* True if an answer has come that nobody has heard yet. */
-bool hid_has_answered(const struct hid_loader *hid);
-
 /* Brings a device that may be anywhere in a page back to the first page. */
 int hid_recover(struct hid_loader *hid, struct error *err);
-
-/* F4: sixteen times "reset pages". *filled: one answer came before `patience` was over, so a page
- * was half full, which it is no more. */
-int hid_fill_page(struct hid_loader *hid, uint64_t patience, bool *filled, struct error *err);
 
 /* Waits until the device has left the bus. False: it is still there at the deadline. */
 bool hid_await_leaving(struct hid_loader *hid, uint64_t deadline);

@@ -43,26 +43,52 @@ static int collect(struct upload *u, size_t behind, struct error *err)
     return OK;
 }
 
+/*
+ * A host that died may have left an F4 with a part of a KiB, to which "reset pages" became one
+ * more, or busy, so that nothing of what was sent counted but the last report. Either way the first
+ * answer was not about our first KiB, and a report is left over from it: then the second KiB is
+ * full one report early.
+ */
+static int check_step(struct upload *u, struct error *err)
+{
+    struct hid_loader *hid = u->hid;
+    uint8_t code;
+    int rc = hid_flush(hid, err);
+    if (rc == OK)
+        rc = hid_hear(hid, &code, clock_in(hid->usb->clock, hid->interval + HID_F4_KIB_US), err);
+    if (rc == ERR_NO_ANSWER)
+        return OK;
+    return rc == OK ? error_set(err, ERR_PROTOCOL, "it was not at the beginning of a page") : rc;
+}
+
+static bool shows_step(const struct upload *u, uint32_t offset)
+{
+    return !hid_is_f1(u->hid) && u->address == u->start + HID_KIB && offset == HID_KIB - HID_REPORT;
+}
+
+static int send_report(struct upload *u, uint32_t offset, bool blank, struct error *err)
+{
+    uint8_t report[HID_REPORT];
+    const uint8_t erased = u->job->region->erased;
+    memset(report, erased, sizeof report);
+    if (!blank)
+        u->payload +=
+            image_read(u->job->image, MEM_FLASH, u->address + offset, report, HID_REPORT, erased);
+    int rc = shows_step(u, offset) ? check_step(u, err) : OK;
+    return rc == OK ? hid_send(u->hid, report, err) : rc;
+}
+
 /* The KiB at u->address, from an offset in it on. An F4 must be left alone while it writes. An F1
  * holds the bus back by itself, so its answer is only wanted by the time the next one is due. */
 static int send_kib(struct upload *u, uint32_t from, bool blank, struct error *err)
 {
-    struct hid_loader *hid = u->hid;
-    uint8_t report[HID_REPORT];
-    memset(report, u->job->region->erased, sizeof report);
-    for (uint32_t offset = from; offset < HID_KIB; offset += HID_REPORT) {
-        if (!hid_is_f1(hid) && hid_has_answered(hid))
-            return error_set(err, ERR_PROTOCOL, "it acknowledges what was not sent yet");
-        if (!blank)
-            u->payload += image_read(u->job->image, MEM_FLASH, u->address + offset, report,
-                                     HID_REPORT, u->job->region->erased);
-        int rc = hid_send(hid, report, err);
-        if (rc != OK)
-            return rc;
-    }
-    int rc = hid_flush(hid, err);
+    int rc = OK;
+    for (uint32_t offset = from; rc == OK && offset < HID_KIB; offset += HID_REPORT)
+        rc = send_report(u, offset, blank, err);
+    if (rc == OK)
+        rc = hid_flush(u->hid, err);
     u->sent++;
-    return rc == OK ? collect(u, hid_is_f1(hid) ? 1 : 0, err) : rc;
+    return rc == OK ? collect(u, hid_is_f1(u->hid) ? 1 : 0, err) : rc;
 }
 
 static void tell(struct upload *u)
@@ -143,24 +169,14 @@ static int send_first_last(struct upload *u, struct error *err)
     return rc == OK && u->hid->doubtful ? hid_prove_build(u->hid, err) : rc;
 }
 
-/* A host that died in the middle of a KiB left a part of it in the device, where "reset pages"
- * became one more: then all that followed lies in the wrong place. A page that is not empty now
- * tells. */
 static int send_rising(struct upload *u, struct error *err)
 {
-    for (int tries = 0; tries < 2; tries++) {
-        bool filled = false;
-        int rc = OK;
-        u->payload = 0;
-        for (size_t n = 0; rc == OK && n < u->units; n++)
-            rc = send_unit(u, n, err);
-        if (rc == OK)
-            rc = hid_fill_page(u->hid, HID_GREET_US, &filled, err);
-        if (rc != OK || !filled)
-            return rc;
-        session_note(u->hid->session, "an earlier host had left a part of a page: written again");
-    }
-    return error_set(err, ERR_PROTOCOL, "it does not stay at the beginning of its pages");
+    /* The second KiB is always sent: it shows whether the device is in step. */
+    size_t units = u->units > 1 ? u->units : 2;
+    int rc = OK;
+    for (size_t n = 0; rc == OK && n < units; n++)
+        rc = send_unit(u, n, err);
+    return rc;
 }
 
 static int attempt(struct upload *u, struct error *err)
@@ -238,14 +254,12 @@ static int place(struct upload *u, struct error *err)
     if (flash->memory != MEM_FLASH || !image_extent(u->job->image, MEM_FLASH, &start, &end))
         return error_set(err, ERR_NOT_POSSIBLE, "the image has nothing for the flash");
     u->start = loader && loader->has_start ? loader->start : flash->start + own;
-    if (start < u->start)
-        return error_refuse(err, "start",
-                            "the image begins at 0x%08" PRIx64
-                            ", but this bootloader writes from 0x%08" PRIx64 " on",
-                            start, u->start);
-    if (end > flash->start + flash->size)
-        return error_refuse(err, "size", "the image ends at 0x%08" PRIx64 ", behind the flash",
-                            end);
+    if (start < u->start || end > flash->start + flash->size)
+        return error_set(err, ERR_NOT_POSSIBLE,
+                         "0x%08" PRIx64 "..0x%08" PRIx64
+                         " cannot be written: this bootloader fills the flash from 0x%08" PRIx64
+                         " to 0x%08" PRIx64,
+                         start, end - 1, u->start, flash->start + flash->size - 1);
     u->units = (size_t)((end - u->start + u->hid->unit - 1) / u->hid->unit);
     return check_stack_pointer(u, err);
 }
