@@ -49,6 +49,8 @@ static int await_report(struct hid_loader *hid, struct error *err)
 {
     struct usb_transfer *report = &hid->reports[hid->oldest];
     int rc = usb_await(hid->usb, report, report_deadline(hid), err);
+    if (rc == ERR_NO_ANSWER)
+        return error_set(err, rc, "the device does not take a report");
     if (rc != OK)
         return rc;
     hid->oldest = (hid->oldest + 1) % HID_WINDOW;
@@ -109,6 +111,8 @@ int hid_hear(struct hid_loader *hid, uint8_t *code, uint64_t deadline, struct er
     int rc = listen(hid, err);
     if (rc == OK)
         rc = usb_await(hid->usb, &hid->answer, deadline, err);
+    if (rc == ERR_NO_ANSWER)
+        return error_set(err, rc, "the device does not answer");
     if (rc != OK)
         return rc;
     hid->listening = false;
@@ -215,21 +219,24 @@ static bool is_f1_by_descriptor(const struct hid_loader *hid)
     return hid->usb->device_descriptor[7] == F1_CONTROL_PACKET;
 }
 
-static int ask(struct hid_loader *hid, uint8_t *code, struct error *err)
+/* *taken: the device has the question, whether it answers or not. */
+static int ask(struct hid_loader *hid, uint8_t *code, bool *taken, struct error *err)
 {
     int rc = empty_answers(hid, err);
     if (rc == OK)
         rc = hid_say(hid, HID_RESET_PAGES, err);
+    *taken = rc == OK;
     return rc == OK ? hid_hear(hid, code, clock_in(hid->usb->clock, HID_GREET_US), err) : rc;
 }
 
 static int ask_build(struct hid_loader *hid, struct error *err)
 {
     uint8_t code;
-    int rc = ask(hid, &code, err);
+    bool taken;
+    int rc = ask(hid, &code, &taken, err);
     if (rc == OK)
         return learn_build(hid, code, err);
-    if (rc != ERR_NO_ANSWER || is_f1_by_descriptor(hid))
+    if (rc != ERR_NO_ANSWER || !taken || is_f1_by_descriptor(hid))
         return rc;
     hid->build = HID_F4;
     hid->code = 2;
@@ -241,7 +248,7 @@ static int greet(struct hid_loader *hid, struct error *err)
 {
     hid->build = is_f1_by_descriptor(hid) ? HID_F1_2K : HID_F4; /* until it has answered */
     int rc = ask_build(hid, err);
-    if (rc != ERR_NO_ANSWER && rc != ERR_STALL)
+    if (rc != ERR_NO_ANSWER && rc != ERR_STALL && rc != ERR_PROTOCOL)
         return rc;
     abandon(hid);
     rc = usb_reset(hid->usb, err);
@@ -282,8 +289,9 @@ static int fill_page(struct hid_loader *hid, struct error *err)
     int rc = OK;
     for (size_t i = 0; rc == OK && i < HID_KIB / HID_REPORT; i++)
         rc = hid_say(hid, HID_RESET_PAGES, err);
-    if (rc == OK)
-        rc = hid_hear(hid, &code, clock_in(hid->usb->clock, HID_F4_US), err);
+    if (rc != OK)
+        return rc;
+    rc = hid_hear(hid, &code, clock_in(hid->usb->clock, HID_F4_US), err);
     return rc == ERR_NO_ANSWER ? OK : rc;
 }
 
@@ -291,12 +299,13 @@ int hid_recover(struct hid_loader *hid, struct error *err)
 {
     const uint8_t known = hid->code;
     uint8_t code;
+    bool taken;
     abandon(hid);
     if (!hid_is_f1(hid))
         return fill_page(hid, err);
     int rc = usb_reset(hid->usb, err);
     if (rc == OK)
-        rc = ask(hid, &code, err);
+        rc = ask(hid, &code, &taken, err);
     if (rc == OK && code != known)
         return error_set(err, ERR_PROTOCOL, "it answers as another build than before");
     return rc;

@@ -45,8 +45,8 @@ struct hid_loader {
     char manufacturer[HID_STRING], product[HID_STRING];
     bool broken, wrote; /* a program: not complete, so not to be started; complete */
 
-    struct usb_transfer answer; /* always asked for while reports are sent */
-    uint8_t answer_bytes[HID_REPORT];
+    struct usb_transfer answer;       /* always asked for while reports are sent */
+    uint8_t answer_bytes[HID_ANSWER]; /* no more: a whole packet does not end a transfer */
     bool listening;
     struct usb_transfer reports[HID_WINDOW]; /* a ring, the oldest at `oldest` */
     uint8_t report_bytes[HID_WINDOW][HID_REPORT];

@@ -62,7 +62,7 @@ void hid_bench_free(struct hid_bench *bench)
     free(bench);
 }
 
-void hid_bench_open(struct hid_bench *bench, const struct usb_faults *faults)
+void hid_bench_open(struct hid_bench *bench, const struct line_faults *faults)
 {
     bench->usb = virtual_usb(bench->device, faults);
     assert_non_null(bench->usb);
@@ -210,7 +210,7 @@ static void prepare(struct hid_bench *bench)
     bench->stop = 0;
 }
 
-int hid_connects(struct hid_bench *bench, const struct usb_faults *faults)
+int hid_connects(struct hid_bench *bench, const struct line_faults *faults)
 {
     hid_bench_open(bench, faults);
     prepare(bench);
@@ -240,13 +240,16 @@ int hid_writes(struct hid_bench *bench)
     return rc;
 }
 
-int hid_runs(struct hid_bench *bench, const struct usb_faults *faults)
+int hid_runs(struct hid_bench *bench, const struct line_faults *faults)
 {
+    uint64_t begun = hid_bench_now(bench);
     int rc = hid_connects(bench, faults);
     if (rc == OK)
         rc = hid_writes(bench);
     if (rc == OK)
         rc = method_hid.run(&bench->session, &bench->err);
+    bench->whole = hid_bench_now(bench) - begun;
+    bench->messages = virtual_usb_bus(bench->usb)->messages;
     hid_ends(bench);
     return rc;
 }

@@ -34,7 +34,8 @@ struct hid_bench {
     size_t advanced, stop_at; /* bytes; 0 = never */
     volatile sig_atomic_t stop;
     bool connected;
-    uint64_t connecting, writing; /* microseconds of the last run */
+    uint64_t connecting, writing, whole; /* microseconds of the last run */
+    unsigned messages;                   /* of the host, in the last run */
 };
 
 /* A used chip: noise from the application's start to its end, behind an FF bootloader; the model is
@@ -46,7 +47,7 @@ void hid_bench_free(struct hid_bench *bench);
 void hid_bench_remake(struct hid_bench *bench);
 
 /* Opens the device, as it is on the bus now; closes it. */
-void hid_bench_open(struct hid_bench *bench, const struct usb_faults *faults);
+void hid_bench_open(struct hid_bench *bench, const struct line_faults *faults);
 void hid_bench_close(struct hid_bench *bench);
 
 uint64_t hid_bench_now(const struct hid_bench *bench);
@@ -72,13 +73,13 @@ void hid_image(struct hid_bench *bench, size_t length, uint32_t sp);
 bool hid_holds_image(const struct hid_bench *bench);
 
 /* Opens and connects; ends the session and closes. */
-int hid_connects(struct hid_bench *bench, const struct usb_faults *faults);
+int hid_connects(struct hid_bench *bench, const struct line_faults *faults);
 void hid_ends(struct hid_bench *bench);
 
 int hid_writes(struct hid_bench *bench);
 
 /* Connect, write, run, end. */
-int hid_runs(struct hid_bench *bench, const struct usb_faults *faults);
+int hid_runs(struct hid_bench *bench, const struct line_faults *faults);
 
 void hid_assert_ok(const struct hid_bench *bench, int rc);
 
