@@ -44,9 +44,10 @@ static int hid_info(struct session *session, struct device_info *info, struct er
 {
     (void)err;
     const struct hid_loader *hid = session->state;
+    const struct usb_device *device = &hid->usb->device;
     unsigned release = get_le16(hid->usb->device_descriptor + 12);
-    device_info_add(info, "bootloader", "%s (%s)", hid->product[0] ? hid->product : "?",
-                    hid->manufacturer[0] ? hid->manufacturer : "?");
+    device_info_add(info, "bootloader", "%s (%s)", device->product[0] ? device->product : "?",
+                    device->manufacturer[0] ? device->manufacturer : "?");
     device_info_add(info, "release", "%x.%02x", release >> 8, release & 0xff);
     device_info_add(info, "build", "%s%s", hid_build_name(hid->build),
                     hid->doubtful ? " (as far as it tells)" : "");

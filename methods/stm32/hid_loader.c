@@ -209,7 +209,7 @@ static int learn_build(struct hid_loader *hid, uint8_t code, struct error *err)
     hid->code = code;
     hid->build = code == 2 ? HID_F1_1K : HID_F1_2K;
     hid->unit = code == 2 ? HID_KIB : 2 * HID_KIB;
-    hid->doubtful = code == 2 && strcmp(hid->product, ARKSINE) != 0;
+    hid->doubtful = code == 2 && strcmp(hid->usb->device.product, ARKSINE) != 0;
     return OK;
 }
 
@@ -266,8 +266,6 @@ int hid_open(struct hid_loader *hid, struct error *err)
     if (rc != OK)
         return rc;
     hid->claimed = true;
-    (void)usb_string(usb, usb->device_descriptor[14], hid->manufacturer, sizeof hid->manufacturer);
-    (void)usb_string(usb, usb->device_descriptor[15], hid->product, sizeof hid->product);
     return greet(hid, err);
 }
 

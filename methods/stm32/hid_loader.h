@@ -18,7 +18,6 @@ enum {
     HID_ANSWER = 8,  /* device to host */
     HID_KIB = 1024,  /* what one answer is about */
     HID_WINDOW = 4,  /* reports under way: the bus goes from one to the next by itself */
-    HID_STRING = 64,
     HID_GREET_US = 100 * MILLISECOND, /* an F1 answers "reset pages" in 16 ms */
     HID_F1_US = SECOND,               /* a report; 2 KiB are written in 95 ms */
     HID_F4_US = 3 * SECOND,           /* 128 KiB are erased in 2.5 s */
@@ -39,10 +38,9 @@ struct hid_loader {
     bool claimed;
 
     enum hid_build build;
-    bool doubtful; /* it may be the other F1 build */
-    uint8_t code;  /* of its answers */
-    uint32_t unit; /* bytes that are written at once: less is never written */
-    char manufacturer[HID_STRING], product[HID_STRING];
+    bool doubtful;      /* it may be the other F1 build */
+    uint8_t code;       /* of its answers */
+    uint32_t unit;      /* bytes that are written at once: less is never written */
     bool broken, wrote; /* a program: not complete, so not to be started; complete */
 
     struct usb_transfer answer;       /* always asked for while reports are sent */
