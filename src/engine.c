@@ -99,6 +99,7 @@ static void prepare_session(struct engine *engine)
         .force_unproven = engine->force_unproven,
         .force_size = engine->force_size,
         .force_start = engine->force_start,
+        .force_vectors = engine->force_vectors,
         .mcu = target->board->mcu,
         .probe = target->probe[0] ? target->probe : NULL,
         .stop = engine->stop,

@@ -44,6 +44,7 @@ static int run_command(struct app *app)
     app->engine.force_unproven = options->forced & 1U << CHECK_UNPROVEN_CHIP;
     app->engine.force_size = options->forced & 1U << CHECK_SIZE;
     app->engine.force_start = options->forced & 1U << CHECK_START;
+    app->engine.force_vectors = options->forced & 1U << CHECK_VECTORS;
     app->engine.events = report_events(&app->report);
     if (!status)
         status = command_find(options->command)->run(app, &err);

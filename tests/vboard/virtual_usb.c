@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "link/usb_backend.h"
 
 enum {
     ENUMERATION = 5 * SECOND, /* USB 2.0 chapter 9.2.6.4: the longest a standard request takes */
@@ -245,22 +245,6 @@ static const struct usb_ops virtual_ops = {
 
 /* ---- opening ---- */
 
-static int enumerate(struct usb *usb, struct error *err)
-{
-    const uint8_t *descriptor = usb->device_descriptor;
-    int status = get_descriptor(usb, USB_DT_DEVICE, usb->device_descriptor,
-                                sizeof usb->device_descriptor, NULL, err);
-    if (status == OK)
-        status = get_descriptor(usb, USB_DT_CONFIGURATION, usb->configuration,
-                                sizeof usb->configuration, &usb->configuration_length, err);
-    if (status != OK)
-        return status;
-    usb->device.vid = get_le16(descriptor + 8);
-    usb->device.pid = get_le16(descriptor + 10);
-    usb->device.bcd = get_le16(descriptor + 12);
-    return configure(usb, err);
-}
-
 struct usb *virtual_usb(struct vusb *vusb, const struct line_faults *faults)
 {
     struct virtual_device *device = calloc(1, sizeof *device);
@@ -275,7 +259,7 @@ struct usb *virtual_usb(struct vusb *vusb, const struct line_faults *faults)
     while (!device->bus.up && vusb->back_at != UINT64_MAX)
         usb_bus_advance(&device->bus, vusb->back_at);
     device->lost = device->bus.lost;
-    if (device->bus.up && enumerate(&device->usb, &err) == OK)
+    if (device->bus.up && usb_begin(&device->usb, NULL, &err) == OK)
         return &device->usb;
     virtual_close(&device->usb);
     return NULL;
