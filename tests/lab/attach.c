@@ -7,7 +7,7 @@
  * files below /sys/devices/platform/vhci_hcd.0. The kernel takes a reference of the socket; ours
  * stays open to hear of its end, so there is nothing to poll while the device is there.
  *
- * Prints one line for each time: `attached VHCI-PORT BUS-PATH VID:PID`, and `left`.
+ * Prints one line for each time: `attached VHCI-PORT VID:PID`, and `left`.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -116,16 +116,15 @@ static int import(struct plug *plug)
     return -1;
 }
 
-/* The port's line in VHCI/status: hub, port, status, speed, device id, socket, bus path. */
-static bool port_state(const struct plug *plug, unsigned *state, char path[32])
+/* The port's line in VHCI/status: hub, port, status, … */
+static bool port_state(const struct plug *plug, unsigned *state)
 {
     FILE *file = fopen(VHCI "status", "r");
     char line[128];
     bool found = false;
     while (file && !found && fgets(line, sizeof line, file)) {
         unsigned port;
-        found = sscanf(line, "%*s %u %u %*s %*s %*s %31s", &port, state, path) == 3 &&
-                port == plug->port;
+        found = sscanf(line, "%*s %u %u", &port, state) == 2 && port == plug->port;
     }
     if (file)
         fclose(file);
@@ -135,9 +134,8 @@ static bool port_state(const struct plug *plug, unsigned *state, char path[32])
 static bool await_free(const struct plug *plug)
 {
     unsigned state = 0;
-    char path[32];
     for (int waited = 0; waited < RELEASE_MS; waited += RETRY_MS) {
-        if (port_state(plug, &state, path) && state == PORT_FREE)
+        if (port_state(plug, &state) && state == PORT_FREE)
             return true;
         if (told_to_end(plug, RETRY_MS))
             return false;
@@ -161,16 +159,13 @@ static bool tell_kernel(const char *file, const char *text)
 static bool plug_in(const struct plug *plug, int fd)
 {
     char text[64];
-    unsigned state;
-    char path[32] = "?";
     uint32_t bus = be32(plug->record + 288), device = be32(plug->record + 292);
     snprintf(text, sizeof text, "%u %d %u %u", plug->port, fd, (unsigned)(bus << 16 | device),
              (unsigned)be32(plug->record + 296));
     if (!await_free(plug) || !tell_kernel(VHCI "attach", text))
         return false;
-    port_state(plug, &state, path);
-    printf("attached %u %s %02x%02x:%02x%02x\n", plug->port, path, plug->record[300],
-           plug->record[301], plug->record[302], plug->record[303]);
+    printf("attached %u %02x%02x:%02x%02x\n", plug->port, plug->record[300], plug->record[301],
+           plug->record[302], plug->record[303]);
     return true;
 }
 

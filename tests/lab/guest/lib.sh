@@ -45,3 +45,74 @@ can_up() {
 as_user() {
     setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 }
+
+# ---- USB: each board has a name, under which its files lie in $work ----
+declare -A server plug bus_path vhci_port tcp_port
+next_port=0
+
+# usb_serve NAME BOARD OPTIONS...: a virtual board behind USB/IP on a port of its own.
+usb_serve() {
+    local name=$1
+    shift
+    vhci_port[$name]=$next_port tcp_port[$name]=$((3240 + next_port))
+    next_port=$((next_port + 1))
+    "$vboard" "$@" --serve "usbip:${tcp_port[$name]}" >"$work/$name.ready" 2>"$work/$name.err" &
+    server[$name]=$! && boards+=($!)
+    await 20 grep -qs '^ready' "$work/$name.ready" && return
+    echo "the virtual board does not start: $*"
+    cat "$work/$name.err"
+    return 1
+}
+
+# usb_plug NAME: plugged in, and again whenever it comes back; waits until the kernel has its descriptors.
+usb_plug() {
+    modprobe vhci-hcd
+    "$PWD/${B:-build}/lab/attach" "${tcp_port[$1]}" "${vhci_port[$1]}" >"$work/$1.plug" 2>&1 &
+    plug[$1]=$! && boards+=($!)
+    local bus
+    bus=$(cat /sys/devices/platform/vhci_hcd.0/usb*/busnum | sort -n | head -n 1) # the slower of two
+    bus_path[$1]=$bus-$((vhci_port[$1] + 1))
+    await 20 usb_is "$1" && udevadm settle --timeout=20 && return
+    echo "$1 does not enumerate:"
+    cat "$work/$1.plug"
+    dmesg | tail -n 10
+    return 1
+}
+
+# usb_is NAME [VID:PID]: it is on the bus, configured, as that one.
+usb_is() {
+    local at=/sys/bus/usb/devices/${bus_path[$1]}
+    [ -s "$at/bConfigurationValue" ] &&
+        [[ "$(cat "$at/idVendor" 2>/dev/null):$(cat "$at/idProduct" 2>/dev/null)" == ${2:-????:????} ]]
+}
+
+# usb_board NAME BOARD OPTIONS...: served and plugged in.
+usb_board() {
+    usb_serve "$@" && usb_plug "$1"
+}
+
+# usb_unplug NAME: the cable is pulled; the board lives on.
+usb_unplug() {
+    kill "${plug[$1]}" 2>/dev/null
+    wait "${plug[$1]}" 2>/dev/null
+    return 0
+}
+
+# usb_stop NAME: unplugged, and the board writes its files and ends.
+usb_stop() {
+    usb_unplug "$1"
+    kill "${server[$1]}" 2>/dev/null
+    wait "${server[$1]}" 2>/dev/null
+    return 0
+}
+
+# usb_has NAME GLOB: sets $node to the node in /dev of one of its interfaces (ttyACM*, hidraw*, sd?).
+usb_has() {
+    node=/dev/$(basename "$(find "/sys/bus/usb/devices/${bus_path[$1]}/" -name "$2" ! -name hidraw | head -n 1)")
+    [ "$node" != /dev/ ] && [ -e "$node" ]
+}
+
+# usb_node NAME GLOB: the same, once it is there and udev is done with it.
+usb_node() {
+    await 20 usb_has "$@" && udevadm settle --timeout=20
+}
