@@ -73,12 +73,14 @@ class Loader:
 
 
 def main(node, action, *files):
+    begun = time.monotonic()
     loader = Loader(node)
     print(loader.build)
     if action == "flash":
         print("wrote", loader.flash(open(files[0], "rb").read()))
     if action in ("flash", "reboot"):
         loader.reboot()
+    print("in %.2f s" % (time.monotonic() - begun))
 
 
 main(*sys.argv[1:])

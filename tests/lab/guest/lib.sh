@@ -83,7 +83,7 @@ usb_plug() {
 usb_is() {
     local at=/sys/bus/usb/devices/${bus_path[$1]}
     [ -s "$at/bConfigurationValue" ] &&
-        [[ "$(cat "$at/idVendor" 2>/dev/null):$(cat "$at/idProduct" 2>/dev/null)" == ${2:-????:????} ]]
+        { [ -z "${2:-}" ] || [ "$(cat "$at/idVendor"):$(cat "$at/idProduct")" = "$2" ]; } 2>/dev/null
 }
 
 # usb_board NAME BOARD OPTIONS...: served and plugged in.
@@ -115,4 +115,25 @@ usb_has() {
 # usb_node NAME GLOB: the same, once it is there and udev is done with it.
 usb_node() {
     await 20 usb_has "$@" && udevadm settle --timeout=20
+}
+
+# firmware FILE BASE SIZE SEED: a program for a Cortex-M as far as a vector table goes, then noise.
+firmware() {
+    python3 - "$@" <<'PY'
+import random, struct, sys
+path, base, size, seed = sys.argv[1], *(int(word, 0) for word in sys.argv[2:])
+random.seed(seed)
+image = bytearray(random.randbytes(size))
+struct.pack_into("<16I", image, 0, 0x20002000, *[base + 0x201 + 16 * n for n in range(15)])
+open(path, "wb").write(image)
+PY
+}
+
+# holds NAME FILE IMAGE OFFSET: the memory that a board keeps in FILE has the image at OFFSET.
+holds() {
+    if cmp -s -n "$(stat -c %s "$3")" "$2" "$3" "$4" 0; then
+        ok "$1"
+    else
+        not_ok "$1" "$(cmp -n "$(stat -c %s "$3")" "$2" "$3" "$4" 0 2>&1)"
+    fi
 }

@@ -8,6 +8,7 @@ the protocol alone. One packet, one answer.
     katapult_can.py IF UUID flash FILE
     katapult_can.py IF UUID verify FILE
     katapult_can.py IF UUID complete
+    katapult_can.py IF UUID update FILE      flash, verify and complete in one session
 
 KATAPULT_SLEEPS=1 takes the pauses of the tool that is common in the field: 1.0 s behind the request for
 the bootloader, which it always sends, 0.5 s behind clearing and 0.5 s behind giving node ids.
@@ -84,6 +85,7 @@ class Bus:
 
 
 def main(interface, *words):
+    begun = time.monotonic()
     bus = Bus(interface)
     if words[0] == "query":
         for uuid, kind in bus.query():
@@ -98,7 +100,9 @@ def main(interface, *words):
     identity = node.ask(0x16)
     if identity[:6] != uuid:
         sys.exit("the node says it is " + identity.hex())
-    katapult.perform(node, action, image)
+    for step in ("flash", "verify", "complete") if action == "update" else (action,):
+        katapult.perform(node, step, image)
+    print("in %.2f s" % (time.monotonic() - begun))
 
 
 main(*sys.argv[1:])
