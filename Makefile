@@ -124,6 +124,15 @@ fuzz-binaries: $(FUZZ_BIN)
 fuzz: fuzz-build
 	tests/fuzz/run $(B)/fuzzing/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
+# Plugs what a virtual board serves into the kernel of the lab.
+$(B)/lab/attach: tests/lab/attach.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(WARN) $(CFLAGS) -o $@ $<
+
+lab: all $(B)/lab/attach
+	tests/lab/run
+
 bench: all
 	tests/bench/run
 
@@ -154,9 +163,9 @@ lint:
 	scripts/lint $(ALL_C)
 
 help:
-	@echo 'all check unit bench fuzz install uninstall flash clean format lint'
+	@echo 'all check unit lab bench fuzz install uninstall flash clean format lint'
 
-.PHONY: all unit check fuzz fuzz-build fuzz-binaries bench flash install uninstall clean format lint help
+.PHONY: all unit check lab fuzz fuzz-build fuzz-binaries bench flash install uninstall clean format lint help
 .SECONDARY:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
