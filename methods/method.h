@@ -111,6 +111,15 @@ struct method {
                  struct error *err);
     int (*erase_chip)(struct session *session, struct error *err);
     int (*write)(struct session *session, const struct job *job, struct error *err);
+    /* Which sectors of the flash hold the image's bytes already, by checksums that the chip makes:
+     * sets equal[i] for each of `count` sectors in rising order, all touched by the image; calls
+     * session_advance with the image's bytes in them. A sum must be so long that chance does not
+     * count (CRC-32). ERR_NOT_POSSIBLE: this device cannot tell. NULL: none can. */
+    int (*equal)(struct session *session, const struct job *job, const struct span *sectors,
+                 size_t count, bool *equal, struct error *err);
+    /* Does reading this sector cost less than a quarter of erasing and writing it? Then --diff auto
+     * reads it. NULL: never. */
+    bool (*cheap_read)(const struct session *session, const struct span *sector);
     /* NULL: the engine reads and compares, if there is a read. */
     int (*verify)(struct session *session, const struct job *job, struct error *err);
     /* Any address and length inside the region; calls session_advance as bytes arrive. */

@@ -329,11 +329,21 @@ static int execute_step(struct engine *engine, const struct plan *plan, const st
     return small_step(engine, plan, step, diff, err);
 }
 
-static bool wants_diff(const struct engine *engine, const struct plan *plan)
+/* A phase of its own: what is there already need not be written. */
+static int compare_step(struct engine *engine, const struct plan *plan, struct diff *diff,
+                        struct error *err)
 {
-    /* None of the serial bootloaders can checksum itself, and reading costs as much as writing:
-     * `auto` reads nothing there. */
-    return plan->diff == DIFF_YES && plan->image && engine->connected;
+    size_t total = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == STEP_WRITE)
+            total += image_bytes(plan->image, plan->steps[i].memory);
+    uint64_t begun = clock_now(engine->session.clock);
+    begin_phase(engine, STEP_READ, MEM_FLASH, total);
+    int status = diff_find(&engine->session, plan, diff, err);
+    if (!status)
+        end_phase(engine, STEP_READ, total, begun,
+                  diff->skipped == total ? "nothing differs" : NULL);
+    return status;
 }
 
 int engine_execute(struct engine *engine, const struct plan *plan, struct error *err)
@@ -348,8 +358,8 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
             status = session_interrupted(err);
         else
             status = execute_step(engine, plan, step, &diff, err);
-        if (!status && step->kind == STEP_ENTER && wants_diff(engine, plan))
-            status = diff_find(engine, plan, &diff, err);
+        if (!status && step->kind == STEP_ENTER && diff_wanted(plan))
+            status = compare_step(engine, plan, &diff, err);
         touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
         if (status)
             settle_state(engine, status, touched);

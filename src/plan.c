@@ -231,6 +231,9 @@ int plan_flash(struct plan *plan, const struct board *board, const struct loader
                struct error *err)
 {
     start_plan(plan, board, loader, method, image, options);
+    /* Who says how much is to be erased wants it erased, whatever is there. */
+    if (plan->diff == DIFF_AUTO && (options->erase == ERASE_CHIP || options->erase == ERASE_IMAGE))
+        plan->diff = DIFF_NO;
     if (method_refusal(method, OP_WRITE))
         return refuse_operation(method, OP_WRITE, err);
     if (plan_check_image(board, loader, method, image, options, err))

@@ -376,6 +376,7 @@ const struct method method_samba = {
     .erase = samba_erase,
     .erase_chip = samba_erase_chip,
     .write = samba_write,
+    .equal = samba_equal,
     .verify = samba_verify,
     .read = samba_read,
     .fuses = samba_fuses,

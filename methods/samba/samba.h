@@ -87,6 +87,12 @@ int samba_read_flash(struct samba *s, uint64_t address, uint8_t *bytes, size_t l
 int samba_compare(struct samba *s, uint64_t address, const uint8_t *bytes, size_t length,
                   bool *equal, struct error *err);
 
+/* CRC-32 of `count` blocks of `block` bytes each that follow each other, in one call of the applet.
+ */
+int samba_checksums(struct samba *s, uint64_t address, size_t block, size_t count, uint32_t *sums,
+                    struct error *err);
+enum { SAMBA_SUMS_MAX = 64 };
+
 /* ERR_PROTECTED if the security bit is set. */
 int samba_check_open(const struct samba *s, struct error *err);
 
@@ -95,6 +101,11 @@ int samba_wait(struct samba *s, uint32_t register_address, uint32_t mask, uint32
                uint64_t timeout, struct error *err);
 
 /* ---- sectors.c ---- */
+
+/* Function `equal` of the method. Never by the monitor's Z, which is of 16 bits: that is enough to
+ * find what went wrong, but not to leave hundreds of sectors unwritten. */
+int samba_equal(struct session *session, const struct job *job, const struct span *sectors,
+                size_t count, bool *equal, struct error *err);
 
 /* Sectors at or after `from` that the image has a byte in, in a row, within one slab; false if
  * there are none. */

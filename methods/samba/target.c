@@ -316,15 +316,29 @@ static int compare_z(struct samba *s, uint64_t address, const uint8_t *bytes, si
     return OK;
 }
 
+int samba_checksums(struct samba *s, uint64_t address, size_t block, size_t count, uint32_t *sums,
+                    struct error *err)
+{
+    uint32_t results = samba_buffer(s);
+    const uint32_t parameters[APPLET_WORDS - 2] = {(uint32_t)address, (uint32_t)block,
+                                                   (uint32_t)count, results};
+    uint8_t bytes[SAMBA_SUMS_MAX * 4];
+    int rc = samba_run_applet(s, APPLET_CRC, parameters, APPLET_US, err);
+    if (rc == OK && count == 1)
+        return samba_word(&s->monitor, results, sums, err);
+    if (rc == OK)
+        rc = samba_receive(&s->monitor, results, bytes, count * 4, err);
+    for (size_t i = 0; rc == OK && i < count; i++)
+        sums[i] = get_le32(bytes + 4 * i);
+    return rc;
+}
+
 static int compare_crc(struct samba *s, uint64_t address, const uint8_t *bytes, size_t length,
                        bool *equal, struct error *err)
 {
-    const uint32_t parameters[APPLET_WORDS - 2] = {(uint32_t)address, (uint32_t)length, UINT32_MAX};
-    uint32_t crc = 0;
-    int rc = samba_run_applet(s, APPLET_CRC, parameters, APPLET_US, err);
-    if (rc == OK)
-        rc = samba_word(&s->monitor, samba_applet_word(s, APPLET_CRC, 4), &crc, err);
-    *equal = ~crc == (uint32_t)crc32(0, bytes, (uInt)length);
+    uint32_t sum = 0;
+    int rc = samba_checksums(s, address, length, 1, &sum, err);
+    *equal = sum == (uint32_t)crc32(0, bytes, (uInt)length);
     return rc;
 }
 
