@@ -245,11 +245,46 @@ int check_raw_start(const struct check_input *in, uint64_t *start, struct error 
     return check_refused(in->options, CHECK_START, err);
 }
 
+/* How the new firmware will be reached; to miss it is no harm to the chip, but to its user. */
+static int check_transport(const struct check_input *in, struct error *err)
+{
+    const struct klipper_facts *klipper = &in->image->klipper;
+    const char *what = NULL;
+    (void)err;
+    if (!klipper->present || !in->options->warn)
+        return OK;
+    if (in->method->link == LINK_CAN && !klipper->can_bitrate)
+        what = "it will not be reached over CAN";
+    else if (in->method->link == LINK_CAN && klipper->can_bridge)
+        what = "on a board that is a node of the bus";
+    if (!what)
+        return OK;
+    char text[256];
+    (void)snprintf(text, sizeof text, "%s is Klipper for %s: %s", first_source(in->image),
+                   klipper_transport(klipper), what);
+    in->options->warn(in->options->user, text);
+    return OK;
+}
+
+int plan_check_bitrate(const struct image *image, const char *interface, uint32_t bitrate,
+                       const struct plan_options *options, struct error *err)
+{
+    uint32_t wanted = image->klipper.can_bitrate;
+    if (!image->klipper.present || !wanted || !bitrate || wanted == bitrate)
+        return OK;
+    error_refuse(err, names[CHECK_CAN_BITRATE],
+                 "%s is Klipper for a CAN bus of %" PRIu32 " bit/s, but %s runs at %" PRIu32
+                 ": it would not be reached after flashing",
+                 first_source(image), wanted, interface, bitrate);
+    error_hint(err, "choose %" PRIu32 " in Klipper's menuconfig and build again", bitrate);
+    return check_refused(options, CHECK_CAN_BITRATE, err);
+}
+
 int checks_run(const struct check_input *in, struct error *err)
 {
     static int (*const checks[])(const struct check_input *, struct error *) = {
         check_machine, check_klipper_mcu,    check_blank,   check_size,
-        check_start,   check_loader_overlap, check_vectors,
+        check_start,   check_loader_overlap, check_vectors, check_transport,
     };
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         int status = checks[i](in, err);
