@@ -316,7 +316,7 @@ int usb_no_permission(const struct usb_device *device, const char *node, const s
         "`echo 'SUBSYSTEM==\"usb\", ATTR{idVendor}==\"%04x\", ATTR{idProduct}==\"%04x\", "
         "MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\"' | sudo tee "
         "/etc/udev/rules.d/61-mflash-%04x-%04x.rules && sudo udevadm control --reload && sudo "
-        "udevadm trigger --action=add --attr-match=idVendor=%04x`; mflash's `sudo make install` "
+        "udevadm trigger --attr-match=idVendor=%04x`; mflash's `sudo make install` "
         "puts rules for all boards",
         device->vid, device->pid, device->vid, device->pid, device->vid);
 }
