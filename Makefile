@@ -142,15 +142,27 @@ FLASH_IMAGE ?= out/klipper.elf.hex
 flash: $(B)/mflash
 	$(B)/mflash $(if $(FLASH_BOARD),--board $(FLASH_BOARD)) $(if $(FLASH_DEVICE),--device $(FLASH_DEVICE)) $(FLASH_IMAGE)
 
-install: all
+# udev reads PREFIX/lib/udev/rules.d of /usr and /usr/local; eudev only that of /usr, and /etc/udev/rules.d.
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+
+$(B)/60-mflash.rules: boards.ini scripts/gen-udev
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)scripts/gen-udev boards.ini > $@
+
+install: all $(B)/60-mflash.rules
 	install -Dm755 $(B)/mflash $(DESTDIR)$(PREFIX)/bin/mflash
 	for f in $(notdir $(VBOARDS)); do install -Dm755 $(B)/$$f $(DESTDIR)$(PREFIX)/bin/$$f || exit 1; done
 	install -Dm644 boards.ini $(DESTDIR)$(PREFIX)/share/mflash/boards.ini
 	install -Dm644 docs/mflash.1 $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
+	install -Dm644 $(B)/60-mflash.rules $(DESTDIR)$(UDEVDIR)/60-mflash.rules
+	[ -n "$(DESTDIR)" ] || ! command -v udevadm >/dev/null || \
+	    { udevadm control --reload && udevadm trigger --subsystem-match=usb --subsystem-match=hidraw; } 2>/dev/null || true
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,mflash $(notdir $(VBOARDS)))
 	rm -f $(DESTDIR)$(PREFIX)/share/mflash/boards.ini $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
+	rm -f $(DESTDIR)$(UDEVDIR)/60-mflash.rules
 
 clean:
 	rm -rf $(B)
