@@ -181,8 +181,7 @@ static int check_vectors(const struct check_input *in, struct error *err)
 {
     uint64_t start, end;
     const struct vector_facts *vectors = &in->image->vectors;
-    if (in->board->chip->machine != MACHINE_ARM ||
-        !image_extent(in->image, MEM_FLASH, &start, &end))
+    if (!chip_has_vectors(in->board->chip) || !image_extent(in->image, MEM_FLASH, &start, &end))
         return OK;
     uint32_t reset = vectors->reset & ~1U;
     bool inside = reset >= start && reset < end;

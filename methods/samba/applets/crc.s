@@ -2,7 +2,7 @@
 @ step.
 @
 @ Header: +00 stack, +04 entry, +08 address, +0c bytes in a block, +10 blocks left, +14 where the
-@ next CRC goes, a word for each block. Neither count is 0.
+@ next CRC goes, a word for each block. Neither count is 0. On an ARM7 +04 is 0.
 
         .syntax unified
         .arch   armv6-m
@@ -39,9 +39,15 @@ nibble: movs    r3, r2
         subs    r3, #1
         str     r3, [r7, #0x10]
         bne     block
+        movs    r2, r7
         pop     {r4-r7}
-        pop     {r3}
-        bx      r3                      @ an ARM7's pop into pc does not leave Thumb
+        pop     {r3}                    @ an ARM7's pop into pc does not leave Thumb
+        ldr     r1, [r2, #0x04]
+        cmp     r1, #0
+        bne     back
+        ldr     r1, [r2]                @ and its monitor wants its stack anew after each G
+        mov     sp, r1
+back:   bx      r3
         .balign 4
 table:  .word   0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac
         .word   0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c

@@ -51,6 +51,12 @@ ready:  movs    r3, #0x0e               @ FCMDE, FLOCKE, FLERR
         str     r3, [r7, #0x10]
         bne     page
 done:   str     r6, [r7, #0x20]
+        movs    r2, r7
         pop     {r4-r7}
-        pop     {r3}
-        bx      r3                      @ an ARM7's pop into pc does not leave Thumb
+        pop     {r3}                    @ an ARM7's pop into pc does not leave Thumb
+        ldr     r1, [r2, #0x04]
+        cmp     r1, #0
+        bne     back
+        ldr     r1, [r2]                @ and its monitor wants its stack anew after each G
+        mov     sp, r1
+back:   bx      r3
