@@ -245,6 +245,23 @@ int check_raw_start(const struct check_input *in, uint64_t *start, struct error 
     return check_refused(in->options, CHECK_START, err);
 }
 
+int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
+                           const struct plan_options *options, struct error *err)
+{
+    const struct klipper_facts *klipper = &image->klipper;
+    if (!klipper->present || klipper->can_bridge || !klipper->can_bitrate || !bus->bitrate ||
+        klipper->can_bitrate == bus->bitrate)
+        return OK;
+    error_refuse(err, names[CHECK_CAN_BITRATE],
+                 "%s is Klipper for a CAN bus at %" PRIu32 " bit/s, but %s runs at %" PRIu32,
+                 first_source(image), klipper->can_bitrate, bus->name, bus->bitrate);
+    error_hint(err,
+               "the node would not be heard of again: choose CAN bus speed %" PRIu32
+               " in Klipper's menuconfig, or change the bus and all its nodes",
+               bus->bitrate);
+    return check_refused(options, CHECK_CAN_BITRATE, err);
+}
+
 int checks_run(const struct check_input *in, struct error *err)
 {
     static int (*const checks[])(const struct check_input *, struct error *) = {
