@@ -265,17 +265,20 @@ static int check_transport(const struct check_input *in, struct error *err)
     return OK;
 }
 
-int plan_check_bitrate(const struct image *image, const char *interface, uint32_t bitrate,
-                       const struct plan_options *options, struct error *err)
+int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
+                           const struct plan_options *options, struct error *err)
 {
-    uint32_t wanted = image->klipper.can_bitrate;
-    if (!image->klipper.present || !wanted || !bitrate || wanted == bitrate)
+    const struct klipper_facts *klipper = &image->klipper;
+    if (!klipper->present || klipper->can_bridge || !klipper->can_bitrate || !bus->bitrate ||
+        klipper->can_bitrate == bus->bitrate)
         return OK;
     error_refuse(err, names[CHECK_CAN_BITRATE],
-                 "%s is Klipper for a CAN bus of %" PRIu32 " bit/s, but %s runs at %" PRIu32
-                 ": it would not be reached after flashing",
-                 first_source(image), wanted, interface, bitrate);
-    error_hint(err, "choose %" PRIu32 " in Klipper's menuconfig and build again", bitrate);
+                 "%s is Klipper for a CAN bus at %" PRIu32 " bit/s, but %s runs at %" PRIu32,
+                 first_source(image), klipper->can_bitrate, bus->name, bus->bitrate);
+    error_hint(err,
+               "the node would not be heard of again: choose CAN bus speed %" PRIu32
+               " in Klipper's menuconfig, or change the bus and all its nodes",
+               bus->bitrate);
     return check_refused(options, CHECK_CAN_BITRATE, err);
 }
 

@@ -106,10 +106,11 @@ int plan_sectors(const struct image *image, const struct region *region, bool wh
 int plan_check_fuse(const struct method *method, const struct chip *chip, const char *name,
                     uint32_t value, const struct plan_options *options, struct error *err);
 
-/* Refuses a Klipper built for another bit rate than the bus has (0 = not known): check
- * `can-bitrate`. */
-int plan_check_bitrate(const struct image *image, const char *interface, uint32_t bitrate,
-                       const struct plan_options *options, struct error *err);
+/* The bus that an image will live on: a CAN build at another bit rate is not heard of again: check
+ * `can-bitrate`. For a bus or an image that tells no rate, and for images that are no CAN node's,
+ * OK. To be asked as soon as the interface is known, before anything is sent. */
+int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
+                           const struct plan_options *options, struct error *err);
 
 void plan_free(struct plan *plan);
 

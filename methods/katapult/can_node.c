@@ -13,7 +13,7 @@ enum {
 
     LOOK_US = 20 * MILLISECOND, /* how long a bus is listened to */
     FULL = 16,                  /* frames in that time: a sixth of 500 kbit/s */
-    STARVED_US = 60 * SECOND,   /* as long as a full bus is waited out */
+    STARVED_US = 600 * SECOND,  /* as long as a full bus is waited out */
 
     QUERY_US = 100 * MILLISECOND,
     STRANGERS = 3, /* ids tried where a stranger answers */
@@ -127,6 +127,19 @@ bool can_node_bus_is_full(struct can_node *c)
 
 /* ---- the transport ---- */
 
+/* A packet that was begun is ended, however full the bus is. */
+static int send_frame(struct can_node *c, const uint8_t *bytes, size_t length, struct error *err)
+{
+    const struct can_trouble *trouble = &c->can->trouble;
+    uint64_t end = clock_in(c->can->clock, STARVED_US);
+    int rc;
+    do
+        rc = can_send(c->can, can_id_to(c->claim.node), bytes, length, err);
+    while (rc == ERR_NO_ANSWER && !trouble->no_acknowledge && !trouble->passive &&
+           clock_now(c->can->clock) < end);
+    return rc;
+}
+
 static int send(struct katapult_transport *transport, const uint8_t *packet, size_t length,
                 struct error *err)
 {
@@ -134,8 +147,7 @@ static int send(struct katapult_transport *transport, const uint8_t *packet, siz
     int rc = OK;
     for (size_t at = 0; rc == OK && at < length; at += CAN_MAX_DLEN) {
         size_t left = length - at;
-        rc = can_send(c->can, can_id_to(c->claim.node), packet + at,
-                      left < CAN_MAX_DLEN ? left : CAN_MAX_DLEN, err);
+        rc = send_frame(c, packet + at, left < CAN_MAX_DLEN ? left : CAN_MAX_DLEN, err);
     }
     return rc;
 }

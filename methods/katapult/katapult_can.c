@@ -15,7 +15,7 @@
 enum {
     RETURN_US = 3 * SECOND, /* from the request until Katapult listens: 10 to 600 ms */
     ABSENT_US = SECOND / 2, /* the same where nobody was asked */
-    FULL_US = 60 * SECOND,  /* as long as a full bus is waited out */
+    FULL_US = 600 * SECOND, /* as long as a full bus is waited out */
 };
 
 static struct can_node *node_of(const struct session *session)
@@ -52,16 +52,20 @@ static int greet_until(struct can_node *c, uint64_t patience, struct error *err)
     return rc;
 }
 
-static int find(struct can_node *c, struct error *err)
+static bool may_ask(const struct can_node *c)
 {
     const struct loader *loader = c->node.session->loader;
-    bool may_ask = loader && text_has_word(loader->enter, "klipper-can");
+    return loader && text_has_word(loader->enter, "klipper-can");
+}
+
+static int find(struct can_node *c, struct error *err)
+{
     int rc = can_node_greet(c, err);
     if (!nobody(rc))
         return rc;
-    if (may_ask && can_admin_request_bootloader(c->can, c->uuid, err))
+    if (may_ask(c) && can_admin_request_bootloader(c->can, c->uuid, err))
         return error_status(err);
-    return greet_until(c, may_ask ? RETURN_US : ABSENT_US, err);
+    return greet_until(c, may_ask(c) ? RETURN_US : ABSENT_US, err);
 }
 
 /* ---- nobody answered ---- */

@@ -41,7 +41,7 @@ static int check_bus(struct app *app, const struct image *image, struct error *e
     struct can_status status;
     if (can_status(&status, interface, err))
         return error_status(err);
-    return plan_check_bitrate(image, interface, status.bitrate, &options, err);
+    return plan_check_can_bitrate(image, &status, &options, err);
 }
 
 /* With the loader alone, so that a check that refuses has not even looked for a device. On a copy:
