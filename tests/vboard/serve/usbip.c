@@ -37,6 +37,7 @@ struct usbip {
     struct vusb *device;
     struct usb_bus bus;
     unsigned lost;      /* bus.lost when last looked at */
+    bool there;         /* it has been seen on the bus since */
     uint16_t number;    /* changes with every enumeration */
     uint64_t replug_at; /* a cut cable: when it is plugged in again; 0 = it is */
     int listener;
@@ -77,7 +78,7 @@ static void log_transfer(struct usbip *usbip, const struct bus_transfer *transfe
         at += snprintf(at, 48, " setup %02x %02x %04x %04x %04x", setup->type, setup->request,
                        setup->value, setup->index, setup->length);
     for (size_t i = 0; i < shown && i < LOG_BYTES; i++)
-        at += snprintf(at, 4, "%s%02x", i ? " " : ": ", transfer->bytes[i]);
+        at += snprintf(at, 5, "%s%02x", i ? " " : ": ", transfer->bytes[i]);
     journal_note(&usbip->server->journal, usbip->bus.v.now, "ep%u %s %zu of %zu %s%s%s",
                  transfer->endpoint & 0xfu, in ? "in" : "out", transfer->actual, transfer->length,
                  ends[transfer->end], text, shown > LOG_BYTES ? " ..." : "");
@@ -317,27 +318,40 @@ static void accept_client(struct usbip *usbip)
 
 /* ---- a device that leaves and comes back ---- */
 
-static void follow_bus(struct usbip *usbip)
+static void device_left(struct usbip *usbip)
 {
     struct usb_bus *bus = &usbip->bus;
     struct client *client = importer(usbip);
 
-    if (bus->lost != usbip->lost) {
-        usbip->lost = bus->lost;
-        usbip->number = usbip->number == 127 ? FIRST_NUMBER : (uint16_t)(usbip->number + 1);
-        note(usbip, "left the bus");
-        if (!bus->up && !usbip->device->back_at)
-            usbip->replug_at = bus->v.now + REPLUG_TIME;
-        if (client) {
-            answer_ended(usbip, client); /* what it said before it went */
-            client_flush(client);
-            leave(usbip, client);
-        }
+    usbip->lost = bus->lost;
+    usbip->there = false;
+    usbip->number = usbip->number == 127 ? FIRST_NUMBER : (uint16_t)(usbip->number + 1);
+    note(usbip, "left the bus");
+    if (!bus->up && !usbip->device->back_at)
+        usbip->replug_at = bus->v.now + REPLUG_TIME;
+    if (client) {
+        answer_ended(usbip, client); /* what it said before it went */
+        client_flush(client);
+        leave(usbip, client);
     }
+}
+
+static void follow_bus(struct usbip *usbip)
+{
+    struct usb_bus *bus = &usbip->bus;
+
+    if (bus->lost != usbip->lost)
+        device_left(usbip);
     if (usbip->replug_at && bus->v.now >= usbip->replug_at) {
         usbip->replug_at = 0;
         if (!bus->up && !usbip->device->back_at)
             usb_bus_restore(bus);
+    }
+    if (bus->up && !usbip->there) {
+        const uint8_t *device = usbip->device->identity->device;
+        usbip->there = true;
+        journal_note(&usbip->server->journal, bus->v.now, "on the bus: %04x:%04x",
+                     get_le16(device + 8), get_le16(device + 10));
     }
 }
 
