@@ -309,6 +309,13 @@ static void sam_destroy(struct vserial *dev)
     free(sam);
 }
 
+static enum vprogram sam_runs(const struct vserial *dev)
+{
+    enum sam_state state = ((const struct sam *)dev)->state;
+    bool application = state == SAM_APPLICATION || state == SAM_TOUCHED;
+    return application ? VPROGRAM_APPLICATION : VPROGRAM_LOADER;
+}
+
 static const struct vserial_ops sam_ops = {
     .reset = sam_reset,
     .receive = sam_receive,
@@ -316,6 +323,7 @@ static const struct vserial_ops sam_ops = {
     .tick = sam_tick,
     .lines = sam_lines,
     .busy = sam_busy,
+    .runs = sam_runs,
     .destroy = sam_destroy,
 };
 
