@@ -29,7 +29,7 @@ GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 # Virtual boards: models, lines and buses are shared with the unit tests; servers are not.
 VBOARD_LINK_SRC := $(filter-out tests/vboard/virtual_%.c,$(sort $(wildcard tests/vboard/*.c)))
 VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c tests/vboard/virtual_*.c)) \
-                    $(VBOARD_LINK_SRC)
+                    tests/vboard/serve/can_ports.c $(VBOARD_LINK_SRC)
 VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINK_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
 VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c)) tests/vboard/models/flash.c

@@ -299,6 +299,8 @@ static void name_chip(struct board *board, unsigned n)
     else
         board->chip_id[length - 1] += (uint8_t)n;
     canserial_uuid(board->uuid, board->chip_id, length);
+    for (size_t i = 0; i < CANSERIAL_UUID; i++)
+        snprintf(board->can.name + 2 * i, 3, "%02x", board->uuid[i]);
 }
 
 static struct vcan *create(const struct vconfig *config)

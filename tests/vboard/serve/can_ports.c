@@ -50,8 +50,10 @@ static bool open_interface(struct can_ports *ports)
     struct error err;
     const int size = RECEIVE_BUFFER;
 
-    if (can_status(&status, ports->name, &err) != OK)
-        return complain(ports, err.message);
+    if (can_status(&status, ports->name, &err) != OK) {
+        fprintf(stderr, "vboard: %s\n", err.message);
+        return false;
+    }
     ports->tells_errors = !status.physical;
     int fd = socket(PF_CAN, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, CAN_RAW);
     if (fd < 0)
@@ -67,13 +69,19 @@ static bool open_interface(struct can_ports *ports)
     return add_port(ports, fd);
 }
 
-/* A socket that an earlier run has left behind is taken away; any other file is not. */
-static void clear_path(const char *path)
+/* A socket that an earlier run has left behind is taken away; one that somebody serves, or any
+ * other file, is not. */
+static bool clear_path(const struct sockaddr_un *address)
 {
     struct stat file;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool served =
+        connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN;
 
-    if (lstat(path, &file) == 0 && S_ISSOCK(file.st_mode))
-        (void)unlink(path);
+    close(fd);
+    if (!served && lstat(address->sun_path, &file) == 0 && S_ISSOCK(file.st_mode))
+        (void)unlink(address->sun_path);
+    return !served;
 }
 
 static bool listen_at(struct can_ports *ports)
@@ -84,12 +92,15 @@ static bool listen_at(struct can_ports *ports)
     if (length == 0 || length >= sizeof address.sun_path)
         return complain(ports, "no path for a socket");
     memcpy(address.sun_path, ports->path, length);
-    clear_path(ports->path);
-    ports->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (ports->listener < 0 ||
-        bind(ports->listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(ports->listener, PORTS_MAX) != 0)
-        return complain(ports, strerror(errno));
+    if (!clear_path(&address))
+        return complain(ports, "another program serves it");
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, PORTS_MAX) != 0) {
+        complain(ports, strerror(errno));
+        close(fd);
+        return false;
+    }
+    ports->listener = fd;
     return true;
 }
 
@@ -186,7 +197,7 @@ static bool is_cut(const struct can_ports *ports)
     return ports->bus->plug_at > ports->bus->v.now;
 }
 
-static void follow_cable(struct can_ports *ports)
+static bool follow_cable(struct can_ports *ports)
 {
     if (ports->path) {
         for (size_t n = ports->count; n-- > 0;)
@@ -194,27 +205,27 @@ static void follow_cable(struct can_ports *ports)
                 drop_port(ports, n);
         if (is_cut(ports))
             stop_listening(ports);
-        else if (ports->listener < 0)
-            (void)listen_at(ports);
-        return;
+        return is_cut(ports) || ports->listener >= 0 || listen_at(ports);
     }
     struct can_port *port = &ports->list[0];
     if (!port->station->gone)
-        return;
+        return true;
     listen_to_nobody(port);
     if (is_cut(ports))
-        return;
+        return true;
     struct can_station *station = can_bus_plug(ports->bus);
     if (!station)
-        return;
+        return false;
     can_bus_listen(station, NULL, 0);
     can_bus_unplug(port->station);
     port->station = station;
+    return true;
 }
 
 bool can_ports_serve(struct can_ports *ports)
 {
-    follow_cable(ports);
+    if (!follow_cable(ports))
+        return false;
     let_in(ports);
     for (size_t n = ports->count; n-- > 0;) {
         struct can_port *port = &ports->list[n];
