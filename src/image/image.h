@@ -115,6 +115,9 @@ int image_parse(struct image *image, const char *name, const uint8_t *bytes, siz
  * ERR_IMAGE and name both files and the address. Facts are found anew. */
 int image_merge(struct image *into, struct image *from, struct error *err);
 
+/* A copy that shares nothing. ERR_MEMORY. */
+int image_copy(struct image *copy, const struct image *image, struct error *err);
+
 /* Gives a raw image its address and finds its facts anew. */
 void image_place(struct image *image, uint64_t address);
 

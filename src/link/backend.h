@@ -19,6 +19,11 @@ int serial_pty_open(struct serial **serial, const char *name, const char *path, 
 /* "tcp:HOST:PORT", "tcp:[::1]:PORT". */
 int serial_tcp_open(struct serial **serial, const char *name, struct error *err);
 
+/* The CDC-ACM function of a USB device that no kernel driver has: "usbip:HOST[:PORT]/BUSID". DTR
+ * and RTS are asserted by it. ERR_NO_DEVICE also if the device has none. */
+int serial_cdc_open(struct serial **serial, const char *name, struct trace *trace,
+                    struct error *err);
+
 /* Opens a tty node without waiting for a carrier and without becoming its session's tty, and locks
  * it against other programs that lock. Returns the descriptor or a negative code. */
 int serial_open_node(const char *name, const char *path, struct error *err);

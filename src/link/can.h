@@ -20,7 +20,7 @@
 #include "link/serial.h"
 #include "link/trace.h"
 
-enum { CAN_NAME_LONGEST = 128, CAN_LISTEN_MAX = 8 };
+enum { CAN_NAME_LONGEST = 128, CAN_LISTEN_MAX = 8, CAN_UUID = 6 /* bytes of a Klipper node id */ };
 
 /* ---- the interface: nothing is sent ---- */
 

@@ -39,13 +39,11 @@ int descriptor_failed(const struct serial *serial, const char *doing, int number
     return ERR_GONE;
 }
 
-int descriptor_await(const struct serial *serial, int fd, short events, uint64_t deadline,
-                     short *happened, struct error *err)
+int descriptor_wait(struct clock *clock, int fd, short events, uint64_t deadline)
 {
     struct pollfd wait = {.fd = fd, .events = events};
-    *happened = 0;
     for (;;) {
-        uint64_t now = clock_now(serial->clock);
+        uint64_t now = clock_now(clock);
         uint64_t left = now < deadline ? deadline - now : 0;
         struct timespec time = {.tv_sec = (time_t)(left / SECOND),
                                 .tv_nsec = (long)(left % SECOND) * 1000};
@@ -53,12 +51,19 @@ int descriptor_await(const struct serial *serial, int fd, short events, uint64_t
         if (ready < 0 && errno == EINTR)
             continue;
         if (ready < 0)
-            return descriptor_failed(serial, "waiting for", errno, err);
+            return -errno;
         if (ready == 0 && left > 0)
             continue;
-        *happened = ready > 0 ? wait.revents : 0;
-        return OK;
+        return ready > 0 ? wait.revents : 0;
     }
+}
+
+int descriptor_await(const struct serial *serial, int fd, short events, uint64_t deadline,
+                     short *happened, struct error *err)
+{
+    int what = descriptor_wait(serial->clock, fd, events, deadline);
+    *happened = what > 0 ? (short)what : 0;
+    return what < 0 ? descriptor_failed(serial, "waiting for", -what, err) : OK;
 }
 
 static bool would_block(int number)

@@ -10,8 +10,11 @@
 
 #include "link/serial.h"
 
-/* Waits for `events` (poll(2)) until the deadline on serial->clock. What happened is stored, 0 if
- * the deadline passed first; the state is looked at once even if it has passed already. */
+/* Waits for `events` (poll(2)) until the deadline. Returns what happened, 0 if the deadline passed
+ * first (the state is looked at once even if it has passed already), or a negative errno. */
+int descriptor_wait(struct clock *clock, int fd, short events, uint64_t deadline);
+
+/* The same on serial->clock. What happened is stored. */
 int descriptor_await(const struct serial *serial, int fd, short events, uint64_t deadline,
                      short *happened, struct error *err);
 

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,32 @@ bool host_number(const char *path, int base, unsigned long *number)
         return false;
     *number = strtoul(text, &end, base);
     return end != text;
+}
+
+uint16_t host_id(const char *directory, const char *name)
+{
+    char path[HOST_PATH_MAX];
+    unsigned long number = 0;
+    host_path(path, "%s/%s", directory, name);
+    (void)host_number(path, 16, &number);
+    return (uint16_t)number;
+}
+
+void host_text(const char *directory, const char *name, char *text, size_t size)
+{
+    char path[HOST_PATH_MAX];
+    host_path(path, "%s/%s", directory, name);
+    (void)host_line(path, text, size);
+}
+
+void host_group(gid_t group, char *name, size_t size)
+{
+    char buffer[4096];
+    struct group entry, *found = NULL;
+    if (getgrgid_r(group, &entry, buffer, sizeof buffer, &found) == 0 && found)
+        (void)snprintf(name, size, "%s", found->gr_name);
+    else
+        (void)snprintf(name, size, "%u", (unsigned)group);
 }
 
 dev_t host_device_number(const char *path)

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct host {
@@ -36,6 +37,15 @@ bool host_link_name(const char *path, char *text, size_t size);
 
 /* The two numbers of "MAJOR:MINOR" in a device's `dev` file, as one; 0 if there is none. */
 dev_t host_device_number(const char *path);
+
+/* A number in hexadecimal, as the ids of USB; 0 if there is none. */
+uint16_t host_id(const char *directory, const char *name);
+
+/* First line of a file in a directory; "" if there is none. */
+void host_text(const char *directory, const char *name, char *text, size_t size);
+
+/* Name of a group of this machine, or its number. */
+void host_group(gid_t group, char *name, size_t size);
 
 /* Name of the next entry of a directory, NULL at its end. */
 const char *host_next_name(DIR *dir);

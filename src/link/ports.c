@@ -71,22 +71,6 @@ static bool is_real(const struct host *host, const char *tty)
     return !told || port != 0 || memory != 0;
 }
 
-static uint16_t read_id(const char *directory, const char *name)
-{
-    char path[HOST_PATH_MAX];
-    unsigned long number = 0;
-    host_path(path, "%s/%s", directory, name);
-    (void)host_number(path, 16, &number);
-    return (uint16_t)number;
-}
-
-static void read_text(const char *directory, const char *name, char *text, size_t size)
-{
-    char path[HOST_PATH_MAX];
-    host_path(path, "%s/%s", directory, name);
-    (void)host_line(path, text, size);
-}
-
 /* Since Linux 6.5 each UART has two devices of the core's own between the port and its driver. */
 static bool is_core_device(const char *directory)
 {
@@ -118,11 +102,11 @@ static void read_usb(const struct host *host, const char *tty, struct serial_por
     port->usb = ports_usb_device(host, tty, directory);
     if (!port->usb)
         return;
-    port->vid = read_id(directory, "idVendor");
-    port->pid = read_id(directory, "idProduct");
-    read_text(directory, "serial", port->serial, sizeof port->serial);
-    read_text(directory, "manufacturer", port->manufacturer, sizeof port->manufacturer);
-    read_text(directory, "product", port->product, sizeof port->product);
+    port->vid = host_id(directory, "idVendor");
+    port->pid = host_id(directory, "idProduct");
+    host_text(directory, "serial", port->serial, sizeof port->serial);
+    host_text(directory, "manufacturer", port->manufacturer, sizeof port->manufacturer);
+    host_text(directory, "product", port->product, sizeof port->product);
     host_printable(port->bus_path, sizeof port->bus_path, strrchr(directory, '/') + 1);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The serial link. Backends: libserialport for real ports, a plain descriptor for ptys and
- * tcp:HOST:PORT, and whatever a test puts behind `struct serial_ops`.
+ * tcp:HOST:PORT, CDC-ACM over USB/IP, and whatever a test puts behind `struct serial_ops`.
  *
  * All waiting, timing, tracing and counting happens here, once. Deadlines are moments on
  * serial->clock (see clock.h), not durations.
@@ -28,7 +28,7 @@ struct serial_settings {
 struct serial;
 
 struct serial_ops {
-    const char *name; /* "libserialport", "pty", "tcp", "virtual" */
+    const char *name; /* "libserialport", "pty", "tcp", "cdc-acm", "virtual" */
     int (*configure)(struct serial *serial, const struct serial_settings *settings,
                      struct error *err);
     /* At least one byte, or 0 once the deadline has passed, or a negative code. */
@@ -59,7 +59,8 @@ struct serial {
 };
 
 /*
- * Opens `device`: a path (links are resolved), or tcp:HOST:PORT. A real port is refused while
+ * Opens `device`: a path (links are resolved), tcp:HOST:PORT, or the CDC-ACM function of a
+ * USB device, usbip:HOST[:PORT]/BUSID. A real port is refused while
  * another process has it open, then locked (flock and TIOCEXCL; a pty by flock alone). On a port
  * with FTDI's latency timer, sets it low until it is closed. DTR and RTS stay as the driver sets
  * them on open (asserted). Errors: ERR_NO_DEVICE (names the ports there are), ERR_BUSY (names the

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,12 +97,8 @@ static int no_permission(const char *name, const char *path, struct error *err)
     struct stat is;
     if (stat(path, &is) != 0)
         return error_set(err, ERR_PERMISSION, "opening %s: permission denied", name);
-    char buffer[4096], group[64];
-    struct group entry, *found = NULL;
-    if (getgrgid_r(is.st_gid, &entry, buffer, sizeof buffer, &found) == 0 && found)
-        (void)snprintf(group, sizeof group, "%s", found->gr_name);
-    else
-        (void)snprintf(group, sizeof group, "%u", (unsigned)is.st_gid);
+    char group[64];
+    host_group(is.st_gid, group, sizeof group);
     error_set(err, ERR_PERMISSION, "opening %s: permission denied (%s, group %s, mode %04o)", name,
               path, group, (unsigned)(is.st_mode & 07777));
     if (is.st_gid == 0 || (is.st_mode & 0060) != 0060)
@@ -232,8 +227,13 @@ int serial_open(struct serial **serial, const char *device, const struct serial_
     if (strlen(device) >= sizeof made->name)
         return error_set(err, ERR_USAGE, "the device name is longer than %zu bytes",
                          sizeof made->name - 1);
-    int rc = strncmp(device, "tcp:", 4) == 0 ? serial_tcp_open(&made, device, err)
-                                             : open_path(&made, device, err);
+    int rc;
+    if (strncmp(device, "tcp:", 4) == 0)
+        rc = serial_tcp_open(&made, device, err);
+    else if (strncmp(device, "usbip:", 6) == 0)
+        rc = serial_cdc_open(&made, device, trace, err);
+    else
+        rc = open_path(&made, device, err);
     if (rc != OK || !made)
         return rc;
     made->trace = trace;

@@ -87,14 +87,16 @@ enum usb_end {
     USB_FAILED,    /* anything else of the bus or the host */
 };
 
-/* One transfer under way. Belongs to the caller until it has ended; then the backend forgets it. */
+/* One transfer under way. Belongs to the caller and stays where it is until it has ended; then the
+ * backend forgets it. */
 struct usb_transfer {
     uint8_t endpoint;       /* number, with 0x80 for IN; 0 = control */
-    struct usb_setup setup; /* control only */
+    struct usb_setup setup; /* control only; its length is also `length` */
     uint8_t *bytes;         /* IN: room for `length`; OUT: what is sent; data stage of a control */
     size_t length, actual;
     enum usb_end end;
     void *backend; /* the backend's own */
+    uint64_t id;   /* in the trace; 0 = not there, or its end is written */
 };
 
 struct usb_ops {
@@ -108,13 +110,17 @@ struct usb_ops {
                  struct error *err);
     /* Asks for an end; await() then sees USB_CANCELLED, or how it ended just before. */
     void (*cancel)(struct usb *usb, struct usb_transfer *transfer);
+    /* NULL: nobody else can have it. */
     int (*claim)(struct usb *usb, uint8_t interface, struct error *err); /* detaches its driver */
     void (*release)(struct usb *usb, uint8_t interface);                 /* gives it back */
+    /* NULL: the standard request does it, with nobody in between who must know. */
+    int (*configure)(struct usb *usb, uint8_t configuration, struct error *err);
     int (*set_alternate)(struct usb *usb, uint8_t interface, uint8_t alternate, struct error *err);
     int (*clear_halt)(struct usb *usb, uint8_t endpoint, struct error *err);
-    /* Bus reset. ERR_GONE: it came back as another device, this handle is dead. */
+    /* Bus reset. ERR_GONE: it came back as another device, this handle is dead. NULL: not possible.
+     */
     int (*reset)(struct usb *usb, struct error *err);
-    void (*close)(struct usb *usb); /* releases, frees the backend and the struct */
+    void (*close)(struct usb *usb); /* all is released; frees the backend and the struct */
 };
 
 enum { USB_CONFIGURATION_MAX = 4096 };
@@ -130,8 +136,11 @@ struct usb {
     uint8_t device_descriptor[18];
     uint8_t configuration[USB_CONFIGURATION_MAX];
     size_t configuration_length;
-    uint16_t language; /* of strings; 0 = not asked yet */
-    enum usb_end last; /* how the last usb_control/usb_in/usb_out ended */
+    uint8_t configured; /* bConfigurationValue of the current one, 0 = none */
+    uint16_t language;  /* of strings; 0 = not asked yet */
+    uint32_t claimed;   /* interfaces that are ours, bit N is number N */
+    uint64_t transfers; /* begun so far */
+    enum usb_end last;  /* how the last usb_control/usb_in/usb_out ended */
 };
 
 /*
@@ -142,8 +151,8 @@ struct usb {
 int usb_open(struct usb **usb, const char *name, struct trace *trace, struct error *err);
 void usb_close(struct usb *usb); /* NULL is fine */
 
-/* Makes an interface ours: its kernel driver is detached, and attached again on close. ERR_BUSY
- * names who has it. */
+/* Makes an interface ours (once more does nothing): its kernel driver is detached, and attached
+ * again on close. ERR_BUSY names who has it. */
 int usb_claim(struct usb *usb, uint8_t interface, struct error *err);
 void usb_release(struct usb *usb, uint8_t interface);
 int usb_set_alternate(struct usb *usb, uint8_t interface, uint8_t alternate, struct error *err);
@@ -177,7 +186,8 @@ int usb_ended(const struct usb *usb, const struct usb_transfer *transfer, struct
 int usb_reset(struct usb *usb, struct error *err);
 
 /* String descriptor as printable ASCII ('?' for the rest), clamped to what came; "" if `index` is 0
- * or the device does not tell. False: it does not tell. */
+ * or the device does not tell. False: it does not tell. A string that is ASCII instead of UTF-16
+ * (GD32 loaders) is taken as such. */
 bool usb_string(struct usb *usb, uint8_t index, char *text, size_t size);
 
 /*

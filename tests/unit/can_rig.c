@@ -24,11 +24,14 @@ static uint8_t noise(uint32_t *seed)
 static void name_node(struct rig_node *node, unsigned n)
 {
     char serial[2 * 12 + 1] = "";
-    for (unsigned i = 0; i < 12; i++)
-        (void)snprintf(serial + 2 * i, 3, "%02X",
-                       (0x40 + 0x10 * n + i) % 256 ^ (i == 11 ? n >> 4 : 0));
+    for (unsigned i = 0; i < 12; i++) {
+        uint8_t byte = (uint8_t)(0x40 + 0x10 * n + i);
+        if (i == 11)
+            byte ^= (uint8_t)(n >> 4);
+        (void)snprintf(serial + 2 * i, 3, "%02X", byte);
+    }
     if (!node->rig->chip->stm32)
-        (void)snprintf(serial, sizeof serial, "E660D4A0A72C6F%02X", 0x2a + n);
+        (void)snprintf(serial, sizeof serial, "E660D4A0A72C6F%02X", (uint8_t)(0x2a + n));
     assert_true(can_uuid_of_chip_id(serial, node->uuid));
 }
 

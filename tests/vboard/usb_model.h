@@ -21,9 +21,10 @@ struct vusb_setup {
 enum vusb_answer { VUSB_ACK, VUSB_NAK, VUSB_STALL };
 
 /* What it is on the bus; another one after it re-enumerates as something else. Raw descriptors;
- * strings in ASCII, index 1 first (the core makes descriptors of them). A string that begins with
- * byte 0x01 is sent raw: the bytes behind it are the whole descriptor (`raw_string_length` …), for
- * devices whose strings are wrong. */
+ * strings in ASCII, index 1 first (the core makes descriptors of them; NULL: it stalls). A string
+ * that begins with byte 0x01 is sent raw, for devices whose strings are wrong: the next byte says
+ * how many bytes are behind it, and those are the whole descriptor, its length and type included.
+ */
 struct vusb_identity {
     const uint8_t *device;        /* 18 bytes */
     const uint8_t *configuration; /* wTotalLength bytes */
@@ -35,7 +36,7 @@ struct vusb_identity {
 
 struct vusb_ops {
     /* Reset button, power. The chip starts anew; the core has taken it off the bus. It comes back
-     * when the model says so (bus->attach). */
+     * when the model says so, by bus->detach() with that moment, now or later. */
     void (*reset)(struct vusb *dev, enum vreset cause);
     /* The host reset the bus: addresses and configuration are gone, the device stays on it (unless
      * the model leaves). NULL: nothing special. */

@@ -21,7 +21,8 @@ static const char usage[] =
     "      --app            start in the application instead\n"
     "      --fresh          a chip as it comes from the factory, behind an ISP programmer\n"
     "      --probe KIND     which programmer: avrisp2 (default), arduino-isp\n"
-    "      --serve WHERE    pty:LINK, can:IFACE or can:unix:PATH (default: pty:/tmp/vboard-BOARD "
+    "      --serve WHERE    pty:LINK, usbip:PORT (on 127.0.0.1; 0 is a free port), can:IFACE or\n"
+    "                       can:unix:PATH (default: by the board pty:/tmp/vboard-BOARD, usbip:0 "
     "or\n"
     "                       can:unix:/tmp/vboard-BOARD; in $XDG_RUNTIME_DIR if that is set)\n"
     "      --nodes N        so many of the board on one CAN bus, 1 to 60\n"
@@ -95,10 +96,17 @@ static const struct option long_options[] = {
 
 static int take_serve(struct launch *launch, const char *spec)
 {
-    if ((strncmp(spec, "pty:", 4) != 0 && strncmp(spec, "can:", 4) != 0) || spec[4] == '\0')
-        return complain("--serve: where is pty:LINK, can:IFACE or can:unix:PATH");
+    bool path = strncmp(spec, "pty:", 4) == 0 || strncmp(spec, "can:", 4) == 0;
+    char *end;
+
     launch->serve = spec;
-    return 0;
+    if (path && spec[4])
+        return 0;
+    if (strncmp(spec, "usbip:", 6) == 0 && spec[6] >= '0' && spec[6] <= '9' &&
+        strtoul(spec + 6, &end, 10) <= UINT16_MAX && *end == '\0')
+        return 0;
+    return complain("--serve: where is pty:LINK, usbip:PORT (0 to 65535), can:IFACE or "
+                    "can:unix:PATH");
 }
 
 static int take_option(struct launch *launch, int option, const char *value)
@@ -183,19 +191,39 @@ static void default_serve(char *serve, size_t size, const struct board *board,
 {
     const char *folder = getenv("XDG_RUNTIME_DIR");
 
+    if (strcmp(model->link, "usb") == 0) {
+        snprintf(serve, size, "usbip:0");
+        return;
+    }
     snprintf(serve, size, "%s%s/vboard-%s", strcmp(model->link, "can") == 0 ? "can:unix:" : "pty:",
              folder && *folder ? folder : "/tmp", board->name);
 }
 
-int launch_exec(const struct launch *launch, const char *executable, const struct board *board,
+enum { KLIPPER_VID = 0x1d50, KLIPPER_PID = 0x614e, USB_ID_TEXT = 32 };
+
+/* The ids that the device has in its loader, and in an application that is not Klipper. */
+static void usb_ids(char loader_id[USB_ID_TEXT], char application_id[USB_ID_TEXT],
+                    const struct board *board, const struct loader *loader)
+{
+    loader_id[0] = application_id[0] = '\0';
+    if (loader->usb_count)
+        snprintf(loader_id, USB_ID_TEXT, "loader=%04x:%04x", loader->usb[0].vid,
+                 loader->usb[0].pid);
+    for (size_t i = 0; i < board->usb_count && !application_id[0]; i++)
+        if (board->usb[i].vid != KLIPPER_VID || board->usb[i].pid != KLIPPER_PID)
+            snprintf(application_id, USB_ID_TEXT, "application=%04x:%04x", board->usb[i].vid,
+                     board->usb[i].pid);
+}
+
+int launch_exec(const struct launch *launch, const struct board *board, const struct loader *loader,
                 const struct model *model, struct error *err)
 {
-    const char *argv[PASSED_MAX + 16];
-    char serve[4200];
+    const char *argv[PASSED_MAX + 24];
+    char serve[4200], ids[2][USB_ID_TEXT];
     size_t count = 0;
 
     default_serve(serve, sizeof serve, board, model);
-    const char *const fixed[] = {executable,
+    const char *const fixed[] = {model->executable,
                                  "--model",
                                  model->name,
                                  "--chip",
@@ -203,12 +231,22 @@ int launch_exec(const struct launch *launch, const char *executable, const struc
                                  "--serve",
                                  launch->serve ? launch->serve : serve,
                                  "--ready",
-                                 ready_prefix(model)};
+                                 ready_prefix(model),
+                                 "--mcu",
+                                 board->mcu ? board->mcu : board->chip->name,
+                                 "--product",
+                                 board->title};
+    usb_ids(ids[0], ids[1], board, loader);
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         argv[count++] = fixed[i];
+    for (size_t i = 0; i < 2; i++)
+        if (ids[i][0]) {
+            argv[count++] = "--usb";
+            argv[count++] = ids[i];
+        }
     for (size_t i = 0; i < launch->passed_count; i++)
         argv[count++] = launch->passed[i];
     argv[count] = NULL;
-    execv(executable, (char *const *)argv);
-    return error_set(err, ERR_FAILED, "starting %s: %s", executable, strerror(errno));
+    execv(model->executable, (char *const *)argv);
+    return error_set(err, ERR_FAILED, "starting %s: %s", model->executable, strerror(errno));
 }

@@ -19,7 +19,7 @@ struct launch {
 int launch_parse(struct launch *launch, int argc, char **argv);
 
 /* Replaces this process by the board. Returns only on failure. */
-int launch_exec(const struct launch *launch, const char *executable, const struct board *board,
+int launch_exec(const struct launch *launch, const struct board *board, const struct loader *loader,
                 const struct model *model, struct error *err);
 
 #endif

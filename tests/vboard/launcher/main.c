@@ -59,19 +59,33 @@ static const char *wanted_link(const struct launch *launch)
 {
     if (!launch->serve)
         return launch->bus ? "can" : NULL;
-    return strncmp(launch->serve, "can:", 4) == 0 ? "can" : "serial";
+    if (strncmp(launch->serve, "can:", 4) == 0)
+        return "can";
+    return strncmp(launch->serve, "usbip:", 6) == 0 ? "usb" : "serial";
 }
 
-static const struct model *choose_model(const struct vboard *vboard, const struct board *board)
+static const char *missing_link(const struct launch *launch)
+{
+    const char *link = wanted_link(launch);
+
+    if (!link)
+        return "";
+    if (strcmp(link, "serial") == 0)
+        return " on a serial port";
+    return strcmp(link, "can") == 0 ? " on a CAN bus" : " on USB";
+}
+
+static const struct model *choose_model(const struct vboard *vboard, const struct board *board,
+                                        const struct loader **loader)
 {
     const struct launch *launch = &vboard->launch;
     bool programmer = launch->fresh || launch->probe;
 
     for (size_t i = 0; i < board->loader_count; i++) {
-        const struct loader *loader = &board->loaders[i];
-        if (launch->method && strcmp(launch->method, loader->method) != 0)
+        *loader = &board->loaders[i];
+        if (launch->method && strcmp(launch->method, (*loader)->method) != 0)
             continue;
-        const struct model *model = models_find(&vboard->models, board, loader, launch->scripted,
+        const struct model *model = models_find(&vboard->models, board, *loader, launch->scripted,
                                                 wanted_model(launch), wanted_link(launch));
         if (model && (!programmer || model->fresh))
             return model;
@@ -89,8 +103,7 @@ static int report_no_model(const struct vboard *vboard, const struct board *boar
     error_set(err, ERR_NO_DEVICE, "%s: there is no virtual board of it%s%s%s%s", board->name,
               launch->method ? " over " : "", launch->method ? launch->method : "",
               launch->fresh || launch->probe ? " behind such a programmer" : "",
-              wanted_link(launch) && strcmp(wanted_link(launch), "can") == 0 ? " on a CAN bus"
-                                                                             : "");
+              missing_link(launch));
     return error_hint(err, "`vboard list` shows the boards and methods there are");
 }
 
@@ -101,10 +114,11 @@ static int become_board(struct vboard *vboard, struct error *err)
 
     if (result != OK)
         return result;
-    const struct model *model = board->chip ? choose_model(vboard, board) : NULL;
+    const struct loader *loader = NULL;
+    const struct model *model = board->chip ? choose_model(vboard, board, &loader) : NULL;
     if (!model)
         return report_no_model(vboard, board, err);
-    return launch_exec(&vboard->launch, model->executable, board, model, err);
+    return launch_exec(&vboard->launch, board, loader, model, err);
 }
 
 static int start(struct vboard *vboard, struct error *err)

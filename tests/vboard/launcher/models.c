@@ -123,6 +123,14 @@ static bool is_better(const struct model *model, const struct model *than,
     return !loader->baud_count && model->baud > than->baud;
 }
 
+/* A serial port with USB of its own can be either. */
+static bool has_link(const struct model *model, const char *link)
+{
+    if (!link || strcmp(model->link, link) == 0)
+        return true;
+    return strcmp(model->link, "cdc") == 0 && strcmp(link, "can") != 0;
+}
+
 const struct model *models_find(const struct models *models, const struct board *board,
                                 const struct loader *loader, bool scripted, const char *name,
                                 const char *link)
@@ -131,10 +139,10 @@ const struct model *models_find(const struct models *models, const struct board 
 
     for (size_t i = 0; i < models->count; i++) {
         const struct model *model = &models->list[i];
-        bool fits =
-            strcmp(model->method, loader->method) == 0 && is_chip(model, board->chip->name) &&
-            (!loader->baud_count || baud_rank(model, loader) < loader->baud_count) &&
-            (!name || strcmp(model->name, name) == 0) && (!link || strcmp(model->link, link) == 0);
+        bool fits = strcmp(model->method, loader->method) == 0 &&
+                    is_chip(model, board->chip->name) &&
+                    (!loader->baud_count || baud_rank(model, loader) < loader->baud_count) &&
+                    (!name || strcmp(model->name, name) == 0) && has_link(model, link);
         if (fits && is_better(model, best, loader, scripted))
             best = model;
     }

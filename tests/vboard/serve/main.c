@@ -1,8 +1,8 @@
 /*
- * vboard-avr: the AVR boards (and their like) on ptys. `vboard-avr list` prints its models, one a
- * line: name, method, link (serial, usb, can), baud, fresh or -, chips by commas, what proves it;
- * fields by tabs. Otherwise it serves one board until SIGTERM. People type `vboard`, which chooses
- * the model.
+ * vboard-avr, vboard-arm: the boards that one simulator can be. `vboard-avr list` prints its
+ * models, one a line: name, method, link (serial; cdc: a serial port with USB of its own; usb;
+ * can), baud, fresh or -, chips by commas, what proves it; fields by tabs. Otherwise it serves one
+ * board until SIGTERM. People type `vboard`, which chooses the model.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,9 @@
 
 static const char *link_of(const struct vmodel *model)
 {
-    return model->create_can ? "can" : model->create_usb ? "usb" : "serial";
+    if (!model->create)
+        return model->create_can ? "can" : "usb";
+    return model->baud || model->fresh ? "serial" : "cdc";
 }
 
 static void list_models(void)
