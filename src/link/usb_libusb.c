@@ -235,7 +235,7 @@ static int claimed_by_another(struct handle *handle, uint8_t interface, struct e
  * or none. */
 static void attach_drivers(struct handle *handle)
 {
-    for (uint8_t n = 0; n <= USB_INTERFACE_NUMBER_MAX; n++)
+    for (int n = 0; n <= USB_INTERFACE_NUMBER_MAX; n++)
         if (handle->detached & UINT32_C(1) << n)
             (void)libusb_attach_kernel_driver(handle->device, n);
     handle->detached = 0;
@@ -407,7 +407,7 @@ static int hand_to_libusb(struct handle *handle, struct error *err)
 
 int usb_libusb_open(struct usb **usb, const char *name, struct error *err)
 {
-    struct usb_device device;
+    struct usb_device device = {.name = ""};
     char node[NODE_MAX];
     int rc = find(name, &device, err);
     if (rc != OK)
