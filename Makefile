@@ -15,7 +15,7 @@ WARN := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -W
 LIBS := libserialport libusb-1.0 libelf zlib jansson
 ALL_CFLAGS = $(WARN) $(CFLAGS) $(SANITIZE) -Isrc -Imethods -I$(B)/gen -DMFLASH_VERSION='"$(VERSION)"' \
              -DMFLASH_DATADIR='"$(PREFIX)/share/mflash"' $(shell pkg-config --cflags $(LIBS)) -MMD -MP
-ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lpthread
+ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lsocketcan -lpthread
 
 rwildcard = $(foreach d,$(wildcard $(1:=/*)),$(call rwildcard,$d,$2) $(filter $(subst *,%,$2),$d))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
@@ -26,12 +26,11 @@ CLI_SRC := src/main.c $(sort $(wildcard src/commands/*.c))
 LIB_SRC := $(filter-out $(CLI_SRC),$(sort $(call rwildcard,src,*.c))) $(METHOD_SRC)
 GEN_OBJ := $(B)/gen/methods.o $(B)/gen/chips.o
 
-# Virtual boards: models and the in-process line are shared with the unit tests; servers are not.
-VBOARD_LINE_SRC := tests/vboard/line.c tests/vboard/wrong_rate.c tests/vboard/klipper_app.c tests/vboard/crc.c \
-                   tests/vboard/usb_bus.c tests/vboard/usb_requests.c
-VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c)) \
-                    tests/vboard/virtual_serial.c tests/vboard/virtual_usb.c $(VBOARD_LINE_SRC)
-VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINE_SRC)
+# Virtual boards: models, lines and buses are shared with the unit tests; servers are not.
+VBOARD_LINK_SRC := $(filter-out tests/vboard/virtual_%.c,$(sort $(wildcard tests/vboard/*.c)))
+VBOARD_MODEL_SRC := $(sort $(wildcard tests/vboard/models/*.c tests/vboard/arm/*.c tests/vboard/virtual_*.c)) \
+                    tests/vboard/serve/can_ports.c $(VBOARD_LINK_SRC)
+VBOARD_SERVE_SRC := $(sort $(wildcard tests/vboard/serve/*.c)) $(VBOARD_LINK_SRC)
 VBOARD_AVR_SRC := $(sort $(wildcard tests/vboard/avr/*.c tests/vboard/models/*.c))
 VBOARD_ARM_SRC := $(sort $(wildcard tests/vboard/arm/*.c)) tests/vboard/models/flash.c
 VBOARD_SRC := $(sort $(wildcard tests/vboard/launcher/*.c))
@@ -125,6 +124,15 @@ fuzz-binaries: $(FUZZ_BIN)
 fuzz: fuzz-build
 	tests/fuzz/run $(B)/fuzzing/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
+# Plugs what a virtual board serves into the kernel of the lab.
+$(B)/lab/attach: tests/lab/attach.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(WARN) $(CFLAGS) -o $@ $<
+
+lab: all $(B)/lab/attach
+	tests/lab/run
+
 bench: all
 	tests/bench/run
 
@@ -134,15 +142,27 @@ FLASH_IMAGE ?= out/klipper.elf.hex
 flash: $(B)/mflash
 	$(B)/mflash $(if $(FLASH_BOARD),--board $(FLASH_BOARD)) $(if $(FLASH_DEVICE),--device $(FLASH_DEVICE)) $(FLASH_IMAGE)
 
-install: all
+# udev reads PREFIX/lib/udev/rules.d of /usr and /usr/local; eudev only that of /usr, and /etc/udev/rules.d.
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+
+$(B)/60-mflash.rules: boards.ini scripts/gen-udev
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)scripts/gen-udev boards.ini > $@
+
+install: all $(B)/60-mflash.rules
 	install -Dm755 $(B)/mflash $(DESTDIR)$(PREFIX)/bin/mflash
 	for f in $(notdir $(VBOARDS)); do install -Dm755 $(B)/$$f $(DESTDIR)$(PREFIX)/bin/$$f || exit 1; done
 	install -Dm644 boards.ini $(DESTDIR)$(PREFIX)/share/mflash/boards.ini
 	install -Dm644 docs/mflash.1 $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
+	install -Dm644 $(B)/60-mflash.rules $(DESTDIR)$(UDEVDIR)/60-mflash.rules
+	[ -n "$(DESTDIR)" ] || ! command -v udevadm >/dev/null || \
+	    { udevadm control --reload && udevadm trigger --subsystem-match=usb --subsystem-match=hidraw; } 2>/dev/null || true
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,mflash $(notdir $(VBOARDS)))
 	rm -f $(DESTDIR)$(PREFIX)/share/mflash/boards.ini $(DESTDIR)$(PREFIX)/share/man/man1/mflash.1
+	rm -f $(DESTDIR)$(UDEVDIR)/60-mflash.rules
 
 clean:
 	rm -rf $(B)
@@ -155,9 +175,9 @@ lint:
 	scripts/lint $(ALL_C)
 
 help:
-	@echo 'all check unit bench fuzz install uninstall flash clean format lint'
+	@echo 'all check unit lab bench fuzz install uninstall flash clean format lint'
 
-.PHONY: all unit check fuzz fuzz-build fuzz-binaries bench flash install uninstall clean format lint help
+.PHONY: all unit check lab fuzz fuzz-build fuzz-binaries bench flash install uninstall clean format lint help
 .SECONDARY:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -111,6 +111,15 @@ struct method {
                  struct error *err);
     int (*erase_chip)(struct session *session, struct error *err);
     int (*write)(struct session *session, const struct job *job, struct error *err);
+    /* Which sectors of the flash hold the image's bytes already, by checksums that the chip makes:
+     * sets equal[i] for each of `count` sectors in rising order, all touched by the image; calls
+     * session_advance with the image's bytes in them. A sum must be so long that chance does not
+     * count (CRC-32). ERR_NOT_POSSIBLE: this device cannot tell. NULL: none can. */
+    int (*equal)(struct session *session, const struct job *job, const struct span *sectors,
+                 size_t count, bool *equal, struct error *err);
+    /* Does reading this sector cost less than a quarter of erasing and writing it? Then --diff auto
+     * reads it. NULL: never. */
+    bool (*cheap_read)(const struct session *session, const struct span *sector);
     /* NULL: the engine reads and compares, if there is a read. */
     int (*verify)(struct session *session, const struct job *job, struct error *err);
     /* Any address and length inside the region; calls session_advance as bytes arrive. */
@@ -164,6 +173,9 @@ struct session {
     void (*advance)(void *user, size_t bytes);  /* progress of the phase; may be NULL */
     void (*note)(void *user, const char *text); /* a remark for the user; may be NULL */
     void *user;
+    /* Set by a connect that fails because it has sent the device away into its bootloader: the
+     * engine waits for what comes back at its place, and connects again. */
+    bool comes_back;
     void *state; /* the method's own, from connect to disconnect */
 };
 

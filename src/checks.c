@@ -181,8 +181,7 @@ static int check_vectors(const struct check_input *in, struct error *err)
 {
     uint64_t start, end;
     const struct vector_facts *vectors = &in->image->vectors;
-    if (in->board->chip->machine != MACHINE_ARM ||
-        !image_extent(in->image, MEM_FLASH, &start, &end))
+    if (!chip_has_vectors(in->board->chip) || !image_extent(in->image, MEM_FLASH, &start, &end))
         return OK;
     uint32_t reset = vectors->reset & ~1U;
     bool inside = reset >= start && reset < end;
@@ -245,11 +244,49 @@ int check_raw_start(const struct check_input *in, uint64_t *start, struct error 
     return check_refused(in->options, CHECK_START, err);
 }
 
+/* How the new firmware will be reached; to miss it is no harm to the chip, but to its user. */
+static int check_transport(const struct check_input *in, struct error *err)
+{
+    const struct klipper_facts *klipper = &in->image->klipper;
+    const char *what = NULL;
+    (void)err;
+    if (!klipper->present || !in->options->warn)
+        return OK;
+    if (in->method->link == LINK_CAN && !klipper->can_bitrate)
+        what = "it will not be reached over CAN";
+    else if (in->method->link == LINK_CAN && klipper->can_bridge)
+        what = "on a board that is a node of the bus";
+    if (!what)
+        return OK;
+    char text[256];
+    (void)snprintf(text, sizeof text, "%s is Klipper for %s: %s", first_source(in->image),
+                   klipper_transport(klipper), what);
+    in->options->warn(in->options->user, text);
+    return OK;
+}
+
+int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
+                           const struct plan_options *options, struct error *err)
+{
+    const struct klipper_facts *klipper = &image->klipper;
+    if (!klipper->present || klipper->can_bridge || !klipper->can_bitrate || !bus->bitrate ||
+        klipper->can_bitrate == bus->bitrate)
+        return OK;
+    error_refuse(err, names[CHECK_CAN_BITRATE],
+                 "%s is Klipper for a CAN bus at %" PRIu32 " bit/s, but %s runs at %" PRIu32,
+                 first_source(image), klipper->can_bitrate, bus->name, bus->bitrate);
+    error_hint(err,
+               "the node would not be heard of again: choose CAN bus speed %" PRIu32
+               " in Klipper's menuconfig, or change the bus and all its nodes",
+               bus->bitrate);
+    return check_refused(options, CHECK_CAN_BITRATE, err);
+}
+
 int checks_run(const struct check_input *in, struct error *err)
 {
     static int (*const checks[])(const struct check_input *, struct error *) = {
         check_machine, check_klipper_mcu,    check_blank,   check_size,
-        check_start,   check_loader_overlap, check_vectors,
+        check_start,   check_loader_overlap, check_vectors, check_transport,
     };
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         int status = checks[i](in, err);

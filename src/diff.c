@@ -4,41 +4,185 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* True if the image has a byte in that sector which the chip has not. What shares a sector is
+/* The sectors of one memory that the image has a byte in, in rising order. What shares a sector is
  * erased together, so it is also written together. */
-static bool sector_differs(const struct image *image, uint8_t *const *found, enum memory memory,
-                           const struct span *sector)
+struct sectors {
+    const struct region *region;
+    struct span *spans;
+    bool *equal; /* the chip has the image's bytes there */
+    size_t count;
+};
+
+static void free_sectors(struct sectors *sectors)
 {
-    uint64_t end = sector->start + sector->size;
-    for (size_t i = 0; i < image->count; i++) {
-        const struct segment *s = &image->segments[i];
-        uint64_t low = s->address > sector->start ? s->address : sector->start;
-        uint64_t high = s->address + s->length < end ? s->address + s->length : end;
-        if (s->memory == memory && found[i] && low < high &&
-            memcmp(s->data + (low - s->address), found[i] + (low - s->address),
-                   (size_t)(high - low)) != 0)
-            return true;
+    free(sectors->spans);
+    free(sectors->equal);
+}
+
+static int list_sectors(const struct image *image, const struct region *region,
+                        struct sectors *sectors, struct error *err)
+{
+    struct span *ranges;
+    size_t count, most = 0;
+    *sectors = (struct sectors){.region = region};
+    if (plan_sectors(image, region, false, &ranges, &count)) {
+        free(ranges);
+        return error_memory(err);
     }
+    for (size_t i = 0; i < count; i++)
+        most += (size_t)(ranges[i].size / region->sector);
+    sectors->spans = calloc(most ? most : 1, sizeof *sectors->spans);
+    sectors->equal = calloc(most ? most : 1, sizeof *sectors->equal);
+    bool enough = sectors->spans && sectors->equal;
+    for (size_t i = 0; enough && i < count; i++)
+        for (uint64_t at = ranges[i].start; at < ranges[i].start + ranges[i].size;) {
+            const struct span sector = region_sector(region, at);
+            sectors->spans[sectors->count++] = sector;
+            at = sector.start + sector.size;
+        }
+    free(ranges);
+    if (enough)
+        return OK;
+    free_sectors(sectors);
+    return error_memory(err);
+}
+
+/* ---- comparing ---- */
+
+/* The part of a segment that lies in [low, high); false if none does. */
+static bool clip(const struct segment *segment, uint64_t low, uint64_t high, struct span *part)
+{
+    uint64_t end = segment->address + segment->length;
+    part->start = segment->address > low ? segment->address : low;
+    end = end < high ? end : high;
+    part->size = end > part->start ? end - part->start : 0;
+    return part->size > 0;
+}
+
+static const uint8_t *bytes_at(const struct segment *segment, uint64_t address)
+{
+    return segment->data + (address - segment->address);
+}
+
+/* What was found of one segment against the image; a sector that differs anywhere is not equal. */
+static void compare(struct sectors *sectors, size_t first, size_t end,
+                    const struct segment *segment, struct span found, const uint8_t *bytes)
+{
+    struct span part;
+    for (size_t i = first; i < end; i++) {
+        const struct span *sector = &sectors->spans[i];
+        if (clip(segment, sector->start, sector->start + sector->size, &part) &&
+            memcmp(bytes_at(segment, part.start), bytes + (part.start - found.start),
+                   (size_t)part.size) != 0)
+            sectors->equal[i] = false;
+    }
+}
+
+/* Reads what the image has in sectors [first, end). */
+static int read_sectors(struct session *session, const struct image *image, struct sectors *sectors,
+                        size_t first, size_t end, struct error *err)
+{
+    const struct span *last = &sectors->spans[end - 1];
+    struct span part;
+    int status = OK;
+    for (size_t i = first; i < end; i++)
+        sectors->equal[i] = true;
+    for (size_t i = 0; i < image->count && !status; i++) {
+        const struct segment *segment = &image->segments[i];
+        if (segment->memory != sectors->region->memory ||
+            !clip(segment, sectors->spans[first].start, last->start + last->size, &part))
+            continue;
+        uint8_t *found = malloc((size_t)part.size);
+        if (!found)
+            return error_memory(err);
+        status = session->method->read(session, segment->memory, part.start, found,
+                                       (size_t)part.size, err);
+        if (!status)
+            compare(sectors, first, end, segment, part, found);
+        free(found);
+    }
+    return status;
+}
+
+static bool is_read(const struct session *session, const struct plan *plan,
+                    const struct span *sector)
+{
+    const struct method *method = session->method;
+    return plan->diff == DIFF_YES || (method->cheap_read && method->cheap_read(session, sector));
+}
+
+/* Sectors that are not to be read stay unequal. */
+static int compare_by_reading(struct session *session, const struct plan *plan,
+                              struct sectors *sectors, struct error *err)
+{
+    int status = OK;
+    for (size_t end, first = 0; first < sectors->count && !status; first = end) {
+        bool reads = is_read(session, plan, &sectors->spans[first]);
+        for (end = first + 1;
+             end < sectors->count && is_read(session, plan, &sectors->spans[end]) == reads; end++)
+            ;
+        if (reads)
+            status = read_sectors(session, plan->image, sectors, first, end, err);
+    }
+    return status;
+}
+
+static int compare_sectors(struct session *session, const struct plan *plan,
+                           struct sectors *sectors, struct error *err)
+{
+    const struct job job = {.image = plan->image, .region = sectors->region};
+    int status = ERR_NOT_POSSIBLE;
+    if (session->method->equal && sectors->region->memory == MEM_FLASH)
+        status = session->method->equal(session, &job, sectors->spans, sectors->count,
+                                        sectors->equal, err);
+    if (status != ERR_NOT_POSSIBLE)
+        return status;
+    error_clear(err);
+    return compare_by_reading(session, plan, sectors, err);
+}
+
+/* ---- choosing ---- */
+
+static bool erases_whole(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == STEP_ERASE && plan->steps[i].whole_chip)
+            return true;
     return false;
 }
 
-/* Adds the first `used` bytes of a segment, as far as their sectors differ; `all` adds them all. */
-static int add_sectors(struct diff *diff, const struct image *image, size_t n,
-                       uint8_t *const *found, const struct region *region, size_t used, bool all,
-                       struct error *err)
+/* Of the flash more may have to be written than differs. After a whole erase that is all of it;
+ * where pages have an order, all before the last difference; else the first sector, with its
+ * vectors: it goes last, so that a half-written board stays in its bootloader. */
+static void spread(const struct plan *plan, struct sectors *sectors)
 {
-    const struct segment *segment = &image->segments[n];
-    for (size_t at = 0; at < used;) {
-        uint64_t address = segment->address + at;
-        const struct span sector = region_sector(region, address);
-        uint64_t left = sector.start + sector.size - address;
-        size_t length = left < used - at ? (size_t)left : used - at;
-        if (!all && !sector_differs(image, found, segment->memory, &sector))
-            diff->skipped += length;
-        else if (image_add(&diff->different, segment->memory, address, segment->data + at, length,
-                           err))
-            return error_status(err);
-        at += length;
+    size_t last = sectors->count;
+    while (last > 0 && sectors->equal[last - 1])
+        last--;
+    if (last == 0)
+        return;
+    size_t taken = erases_whole(plan) ? sectors->count : plan->method->in_order ? last : 1;
+    for (size_t i = 0; i < taken; i++)
+        sectors->equal[i] = false;
+}
+
+static int select_sectors(const struct image *image, const struct sectors *sectors,
+                          struct diff *diff, struct error *err)
+{
+    struct span part;
+    for (size_t i = 0; i < image->count; i++) {
+        const struct segment *segment = &image->segments[i];
+        for (size_t n = 0; n < sectors->count; n++) {
+            const struct span *sector = &sectors->spans[n];
+            if (segment->memory != sectors->region->memory ||
+                !clip(segment, sector->start, sector->start + sector->size, &part))
+                continue;
+            if (sectors->equal[n])
+                diff->skipped += (size_t)part.size;
+            else if (image_add(&diff->different, segment->memory, part.start,
+                               bytes_at(segment, part.start), (size_t)part.size, err))
+                return error_status(err);
+        }
     }
     return OK;
 }
@@ -52,94 +196,41 @@ static bool is_written(const struct plan *plan, enum memory memory)
     return false;
 }
 
-static int compare_segment(struct engine *engine, const struct region *region,
-                           const struct segment *segment, uint8_t **found, struct error *err)
+static int find_in_memory(struct session *session, const struct plan *plan,
+                          const struct region *region, struct diff *diff, struct error *err)
 {
-    *found = malloc(segment->length);
-    if (!*found)
-        return error_memory(err);
-    return engine_read(engine, region, segment->address, *found, segment->length, err);
+    struct sectors sectors;
+    if (list_sectors(plan->image, region, &sectors, err))
+        return error_status(err);
+    int status = compare_sectors(session, plan, &sectors, err);
+    if (!status && region->memory == MEM_FLASH)
+        spread(plan, &sectors);
+    if (!status)
+        status = select_sectors(plan->image, &sectors, diff, err);
+    free_sectors(&sectors);
+    return status;
 }
 
-static enum erase_style style_of(const struct plan *plan)
+bool diff_wanted(const struct plan *plan)
 {
-    return plan->method->style ? plan->method->style(plan->loader) : plan->method->erase_style;
+    const struct method *method = plan->method;
+    if (!plan->image || plan->diff == DIFF_NO)
+        return false;
+    return plan->diff == DIFF_YES || method->equal || method->cheap_read;
 }
 
-/* The last segment of each memory that differs somewhere: where the order is bound, all before it
- * must be written too. */
-static size_t last_difference(const struct image *image, uint8_t *const *found, enum memory memory)
+int diff_find(struct session *session, const struct plan *plan, struct diff *diff,
+              struct error *err)
 {
-    size_t last = 0;
-    for (size_t i = 0; i < image->count; i++)
-        if (image->segments[i].memory == memory && found[i] &&
-            memcmp(image->segments[i].data, found[i], image->segments[i].length) != 0)
-            last = i + 1;
-    return last;
-}
-
-/* Within the last differing segment, the sectors behind its last difference are an unchanged tail.
- */
-static size_t used_length(const struct segment *segment, const uint8_t *found,
-                          const struct region *region)
-{
-    size_t length = segment->length;
-    while (length && segment->data[length - 1] == found[length - 1])
-        length--;
-    if (length == 0)
-        return 0;
-    const struct span last = region_sector(region, segment->address + length - 1);
-    uint64_t end = last.start + last.size - segment->address;
-    return end < segment->length ? (size_t)end : segment->length;
-}
-
-static int select_sectors(const struct plan *plan, struct diff *diff, uint8_t *const *found,
-                          struct error *err)
-{
-    const struct image *image = plan->image;
-    bool whole = style_of(plan) == ERASE_WHOLE;
-    size_t last = last_difference(image, found, MEM_FLASH);
-    for (size_t i = 0; i < image->count; i++) {
-        const struct segment *segment = &image->segments[i];
-        const struct region *region = chip_region(plan->chip, segment->memory);
-        if (!found[i])
-            continue;
-        bool flash = segment->memory == MEM_FLASH;
-        size_t used = segment->length;
-        bool all = flash && whole && last;
-        if (flash && plan->method->in_order && !whole && i < last) {
-            all = true;
-            if (i + 1 == last)
-                used = used_length(segment, found[i], region);
-            diff->skipped += segment->length - used;
-        }
-        if (add_sectors(diff, image, i, found, region, used, all, err))
-            return error_status(err);
-    }
-    return OK;
-}
-
-int diff_find(struct engine *engine, const struct plan *plan, struct diff *diff, struct error *err)
-{
-    const struct image *image = plan->image;
     const char *refusal = method_refusal(plan->method, OP_READ);
-    if (refusal)
+    if (refusal && plan->diff == DIFF_YES && !plan->method->equal)
         return error_set(err, ERR_NOT_POSSIBLE, "--diff yes: not possible over %s, because %s",
                          plan->method->name, refusal);
-    uint8_t **found = calloc(image->count ? image->count : 1, sizeof *found);
-    if (!found)
-        return error_memory(err);
     int status = OK;
-    for (size_t i = 0; i < image->count && !status; i++)
-        if (is_written(plan, image->segments[i].memory))
-            status = compare_segment(engine, chip_region(plan->chip, image->segments[i].memory),
-                                     &image->segments[i], &found[i], err);
-    if (!status)
-        status = select_sectors(plan, diff, found, err);
+    for (size_t i = 0; i < plan->region_count && !status; i++)
+        if (is_written(plan, plan->regions[i].memory))
+            status = find_in_memory(session, plan, &plan->regions[i], diff, err);
     diff->active = !status;
-    for (size_t i = 0; i < image->count; i++)
-        free(found[i]);
-    free(found);
     return status;
 }
 

@@ -12,9 +12,15 @@ struct diff {
     size_t skipped; /* bytes of the image that are there already */
 };
 
-/* Reads what the image covers and keeps the sectors that differ. Where only a whole erase exists it
- * is all or nothing; where pages have an order, everything up to the last difference. */
-int diff_find(struct engine *engine, const struct plan *plan, struct diff *diff, struct error *err);
+/* Is this plan's image to be compared with the chip first? With --diff auto, where the method can
+ * tell for less than a quarter of what erasing and writing cost. */
+bool diff_wanted(const struct plan *plan);
+
+/* Keeps the sectors that differ, by the chip's own checksums, else by reading. Where the whole chip
+ * is erased it is all or nothing; where pages have an order, everything up to the last difference;
+ * else the sector with the vectors goes with every change. */
+int diff_find(struct session *session, const struct plan *plan, struct diff *diff,
+              struct error *err);
 void diff_free(struct diff *diff);
 
 #endif

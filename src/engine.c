@@ -24,6 +24,13 @@ const char *board_state_name(enum board_state state)
     return state_names[state];
 }
 
+enum { UDEV_US = 2 * SECOND }; /* until a device that has come belongs to its users */
+
+static bool stopped(const struct engine *engine)
+{
+    return engine->stop && *engine->stop;
+}
+
 /* ---- phases and progress ---- */
 
 static void begin_phase(struct engine *engine, enum step_kind kind, enum memory memory,
@@ -71,29 +78,99 @@ static uint32_t first_baud(const struct engine *engine)
     return engine->target.method->baud;
 }
 
-static int open_link(struct engine *engine, struct error *err)
+static int open_serial(struct engine *engine, struct error *err)
 {
     struct serial_settings settings = {
         .baud = first_baud(engine), .parity = PARITY_NONE, .stop_bits = 1};
-    struct serial *serial = NULL;
-    int status = serial_open(&serial, engine->target.device, &settings, engine->trace, err);
-    if (status || !serial)
-        return status;
-    engine->session.serial = serial;
-    engine->session.clock = serial->clock;
-    return OK;
+    struct session *session = &engine->session;
+    int status =
+        serial_open(&session->serial, engine->target.device, &settings, engine->trace, err);
+    if (!status && session->serial)
+        session->clock = session->serial->clock;
+    return status;
+}
+
+/* A device that has just come belongs to this user only once udev has seen it. */
+static int open_usb(struct engine *engine, struct error *err)
+{
+    struct session *session = &engine->session;
+    struct clock *clock = clock_monotonic();
+    const uint64_t deadline = clock_in(clock, UDEV_US);
+    struct usb_watch *watch = engine->arrived ? usb_watch_open(engine->target.device) : NULL;
+    int status;
+    while ((status = usb_open(&session->usb, engine->target.device, engine->trace, err)) != OK &&
+           watch && (status == ERR_PERMISSION || status == ERR_NO_DEVICE) &&
+           clock_now(clock) < deadline && !stopped(engine))
+        usb_watch_wait(watch, deadline);
+    usb_watch_close(watch);
+    if (!status && session->usb)
+        session->clock = session->usb->clock;
+    return status;
+}
+
+static int open_can(struct engine *engine, struct error *err)
+{
+    struct session *session = &engine->session;
+    int status = can_open(&session->can, engine->target.interface, engine->trace, err);
+    if (!status && session->can)
+        session->clock = session->can->clock;
+    return status;
+}
+
+static int open_link(struct engine *engine, struct error *err)
+{
+    switch (engine->target.method->link) {
+    case LINK_USB:
+        return open_usb(engine, err);
+    case LINK_CAN:
+        return open_can(engine, err);
+    default:
+        return open_serial(engine, err);
+    }
+}
+
+static bool is_open(const struct session *session)
+{
+    return session->serial || session->usb || session->can;
+}
+
+static void close_link(struct session *session)
+{
+    serial_close(session->serial);
+    usb_close(session->usb);
+    can_close(session->can);
+    session->serial = NULL;
+    session->usb = NULL;
+    session->can = NULL;
+}
+
+void engine_close_link(struct engine *engine)
+{
+    engine->session.clock = clock_monotonic();
+    close_link(&engine->session);
+}
+
+static struct clock *link_clock(const struct session *session)
+{
+    return session->serial ? session->serial->clock
+           : session->usb  ? session->usb->clock
+           : session->can  ? session->can->clock
+                           : clock_monotonic();
 }
 
 static void prepare_session(struct engine *engine)
 {
     const struct target *target = &engine->target;
-    struct serial *serial = engine->session.serial;
+    const struct session before = engine->session;
     engine->session = (struct session){
         .method = target->method,
         .chip = target->board->chip,
         .loader = target->loader,
-        .serial = serial,
-        .clock = serial ? serial->clock : clock_monotonic(),
+        .serial = before.serial,
+        .usb = before.usb,
+        .can = before.can,
+        .uuid = target->uuid,
+        .clock = link_clock(&before),
         .baud = engine->baud,
         .force_signature = engine->force_signature,
         .force_unproven = engine->force_unproven,
@@ -109,24 +186,40 @@ static void prepare_session(struct engine *engine)
     };
 }
 
+/* An application in DFU's run-time mode was told to leave: what comes back at its place is the
+ * bootloader. */
+static int connect_again(struct engine *engine, struct error *err)
+{
+    engine_close_link(engine);
+    prepare_session(engine);
+    engine->arrived = true;
+    if (enter_await_return(engine, err) || open_link(engine, err))
+        return error_status(err);
+    return engine->target.method->connect(&engine->session, err);
+}
+
 /* `touch`: also a port of which nothing is known. It is asked before it is touched: it may be in
  * its bootloader, which ignores the touch, and then the wait for its leaving would be for nothing.
  */
 static int converse(struct engine *engine, bool touch, struct error *err)
 {
-    if ((touch || engine->target.known) && enter_loader(engine, err))
+    if (!is_open(&engine->session) && (touch || engine->target.known)) {
+        bool waits = engine->target.in_loader;
+        if (enter_loader(engine, err))
+            return error_status(err);
+        engine->arrived = engine->target.in_loader && !waits;
+    }
+    if (!is_open(&engine->session) && open_link(engine, err))
         return error_status(err);
-    if (!engine->session.serial && open_link(engine, err))
-        return error_status(err);
-    return engine->target.method->connect(&engine->session, err);
+    int status = engine->target.method->connect(&engine->session, err);
+    return status && engine->session.comes_back ? connect_again(engine, err) : status;
 }
 
 /* A board that was just started may have been on its way out of the bus when it was touched: what
  * is silent then is its application, which can be asked again. */
 static int touch_again(struct engine *engine, struct error *err)
 {
-    serial_close(engine->session.serial);
-    engine->session.serial = NULL;
+    engine_close_link(engine);
     prepare_session(engine);
     if (enter_await_return(engine, err))
         return error_status(err);
@@ -148,8 +241,10 @@ static int ask_application(struct engine *engine, struct error *err)
 static int try_other_ways(struct engine *engine, int status, struct error *err)
 {
     const char *enter = engine->target.loader->enter;
+    if (engine->target.method->link != LINK_SERIAL)
+        return status; /* what is there is the loader, or its method knows the ways */
     if ((status != ERR_NO_ANSWER && status != ERR_GONE && status != ERR_PROTOCOL) ||
-        (engine->stop && *engine->stop))
+        stopped(engine))
         return status;
     if (text_has_word(enter, "touch-1200"))
         return touch_again(engine, err);
@@ -168,6 +263,8 @@ int engine_connect(struct engine *engine, struct error *err)
         engine->begun = begun;
     engine->started = true;
     begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
+    char from[sizeof engine->target.device];
+    (void)snprintf(from, sizeof from, "%s", engine->target.device);
     int status = converse(engine, false, err);
     if (status)
         status = try_other_ways(engine, status, err);
@@ -177,7 +274,11 @@ int engine_connect(struct engine *engine, struct error *err)
         return error_context(err, "%s: %s", engine->target.board->name, engine->target.device);
     }
     engine->connected = true;
-    end_phase(engine, STEP_ENTER, 0, begun, engine->target.device);
+    char way[2 * sizeof from + 8];
+    bool moved = strcmp(from, engine->target.device) != 0;
+    (void)snprintf(way, sizeof way, "%s%s%s", moved ? from : "", moved ? " → " : "",
+                   engine->target.device);
+    end_phase(engine, STEP_ENTER, 0, begun, way);
     return OK;
 }
 
@@ -190,9 +291,7 @@ void engine_close(struct engine *engine)
         engine->result.seconds =
             (double)(clock_now(engine->session.clock) - engine->begun) / SECOND;
     engine->started = false;
-    engine->session.clock = clock_monotonic();
-    serial_close(engine->session.serial);
-    engine->session.serial = NULL;
+    engine_close_link(engine);
 }
 
 /* ---- steps ---- */
@@ -203,7 +302,8 @@ static void settle_state(struct engine *engine, enum error_code code, bool destr
 {
     if (!destructive)
         return;
-    bool silent = code == ERR_GONE || code == ERR_NO_ANSWER || code == ERR_PROTOCOL;
+    bool silent =
+        code == ERR_GONE || code == ERR_NO_ANSWER || code == ERR_PROTOCOL || code == ERR_STALL;
     engine->state = silent ? STATE_UNKNOWN : STATE_BOOTLOADER;
 }
 
@@ -329,11 +429,21 @@ static int execute_step(struct engine *engine, const struct plan *plan, const st
     return small_step(engine, plan, step, diff, err);
 }
 
-static bool wants_diff(const struct engine *engine, const struct plan *plan)
+/* A phase of its own: what is there already need not be written. */
+static int compare_step(struct engine *engine, const struct plan *plan, struct diff *diff,
+                        struct error *err)
 {
-    /* None of the serial bootloaders can checksum itself, and reading costs as much as writing:
-     * `auto` reads nothing there. */
-    return plan->diff == DIFF_YES && plan->image && engine->connected;
+    size_t total = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == STEP_WRITE)
+            total += image_bytes(plan->image, plan->steps[i].memory);
+    uint64_t begun = clock_now(engine->session.clock);
+    begin_phase(engine, STEP_READ, MEM_FLASH, total);
+    int status = diff_find(&engine->session, plan, diff, err);
+    if (!status)
+        end_phase(engine, STEP_READ, total, begun,
+                  diff->skipped == total ? "nothing differs" : NULL);
+    return status;
 }
 
 int engine_execute(struct engine *engine, const struct plan *plan, struct error *err)
@@ -344,12 +454,12 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
     engine->result.verified = engine->result.proven = TRI_NULL;
     for (size_t i = 0; i < plan->count && !status; i++) {
         const struct step *step = &plan->steps[i];
-        if (engine->stop && *engine->stop)
+        if (stopped(engine))
             status = session_interrupted(err);
         else
             status = execute_step(engine, plan, step, &diff, err);
-        if (!status && step->kind == STEP_ENTER && wants_diff(engine, plan))
-            status = diff_find(engine, plan, &diff, err);
+        if (!status && step->kind == STEP_ENTER && diff_wanted(plan))
+            status = compare_step(engine, plan, &diff, err);
         touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
         if (status)
             settle_state(engine, status, touched);

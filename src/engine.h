@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "board/board.h"
 #include "link/trace.h"
+#include "link/usb.h"
 #include "method.h"
 #include "plan.h"
 
@@ -49,11 +50,13 @@ struct engine_events {
 /* How the user said which device, by which method. */
 struct target_request {
     const struct board *board;
-    const char *method; /* -m, or NULL */
-    const char *device; /* -d or $FLASH_DEVICE, or NULL */
-    const char *probe;  /* -p, or NULL */
-    const char *sysfs;  /* "/sys" */
-    bool offline;       /* only choose the loader; no device is looked for (check, dry-run) */
+    const char *method;    /* -m, or NULL */
+    const char *device;    /* -d or $FLASH_DEVICE, or NULL */
+    const char *probe;     /* -p, or NULL */
+    const char *interface; /* -i, or NULL */
+    const char *uuid;      /* -u, or NULL */
+    const char *sysfs;     /* "/sys" */
+    bool offline; /* only choose the loader; that no device is there is no error (check, dry-run) */
     /* Loaders that this says yes to are preferred: the image was linked for them. May be NULL. */
     bool (*suits)(const void *context, const struct loader *loader);
     const void *context;
@@ -63,11 +66,20 @@ struct target {
     const struct board *board;
     const struct loader *loader;
     const struct method *method;
-    char device[256]; /* path, tcp:HOST:PORT; "" when offline */
-    bool known;       /* sysfs knows the port: the next fields are valid */
-    bool in_loader;   /* its id is one of the loader's */
-    char bus_path[64];
-    char probe[256]; /* -p as given, or "" */
+    /* What the method's link opens: a port, "1-1.4", "usbip:…", "can0:UUID"; while only the
+     * application of a USB board is there, the port on which it is asked to leave. "" when offline.
+     */
+    char device[256];
+    bool known;               /* the buses know it: the next fields are valid */
+    bool in_loader;           /* its id is one of the loader's */
+    bool dfu_runtime;         /* its application can be sent into DFU mode */
+    char place[USB_NAME_MAX]; /* see presence.h */
+    const char *sysfs;
+    char probe[256];                  /* -p as given, or "" */
+    char interface[CAN_NAME_LONGEST]; /* CAN; else "" */
+    uint8_t uuid[CAN_UUID];
+    bool bridge;      /* a node that is reached over its USB side: see bridge.h */
+    uint32_t bitrate; /* of that interface before it went away */
 };
 
 /* Which method, which device: fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to
@@ -86,6 +98,7 @@ struct engine {
     struct session session;
     enum board_state state;
     bool connected;
+    bool arrived; /* the device has come to the bus a moment ago */
     bool started; /* `begun` is valid */
     uint64_t begun;
     struct engine_result result;

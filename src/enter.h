@@ -6,9 +6,9 @@
 
 /*
  * Does what the loader's `enter` words say, as far as that is done before the conversation: the
- * 1200-baud touch, then waiting for the port to come back on the same place on the bus. Resets by
- * DTR belong to the method, whose time window they open. Updates target->device if the port has
- * another name afterwards.
+ * 1200-baud touch, then waiting for the device to come back at the same place on the bus. Resets by
+ * DTR belong to the method, whose time window they open. Updates target->device to what the
+ * method's link opens.
  */
 int enter_loader(struct engine *engine, struct error *err);
 
@@ -20,7 +20,10 @@ int enter_by_request(struct engine *engine, uint32_t baud, struct error *err);
 int enter_await_return(struct engine *engine, struct error *err);
 
 /* After a re-enumeration: the port at the place on the bus where the board was, whatever its name
- * is now. Does nothing if that place is not known, or empty. */
-void enter_refind(struct engine *engine);
+ * is now. False: that place is known, and there is no port. */
+bool enter_refind(struct engine *engine);
+
+/* Closes whatever link is open; session.clock is the monotonic clock from here on. */
+void engine_close_link(struct engine *engine);
 
 #endif

@@ -5,13 +5,16 @@
 #include <string.h>
 
 static const struct command commands[] = {
-    {"flash", command_flash},   {"detect", command_detect},   {"query", command_query},
-    {"boards", command_boards}, {"methods", command_methods}, {"check", command_check},
-    {"read", command_read},     {"verify", command_verify},   {"erase", command_erase},
-    {"info", command_info},     {"unlock", command_unlock},   {"bootloader", command_bootloader},
-    {"fuses", command_fuses},   {"reset", command_reset},     {"enter", command_enter},
-    {"run", command_run},       {"printer", command_printer}, {"status", command_status},
-    {"doctor", command_doctor},
+    {"flash", command_flash, true},      {"detect", command_detect, false},
+    {"query", command_query, true},      {"boards", command_boards, false},
+    {"methods", command_methods, false}, {"check", command_check, false},
+    {"read", command_read, false},       {"verify", command_verify, true},
+    {"erase", command_erase, false},     {"info", command_info, false},
+    {"unlock", command_unlock, false},   {"bootloader", command_bootloader, false},
+    {"fuses", command_fuses, false},     {"reset", command_reset, false},
+    {"enter", command_enter, false},     {"run", command_run, false},
+    {"printer", command_printer, false}, {"status", command_status, false},
+    {"doctor", command_doctor, false},
 };
 
 const struct command *command_find(const char *name)
@@ -62,19 +65,21 @@ int main(int argc, char **argv)
     struct app app = {0};
     struct error err;
     int status = options_parse(&app.options, argc, argv, &err);
-    report_init(&app.report, app.options.json, app.options.quiet, app.options.verbose);
+    struct error none;
+    if (report_init(&app.report, app.options.json, app.options.quiet, app.options.verbose, &none))
+        return error_exit_status(none.code);
+    int exit_status = 0;
+    app.stop = signals_install();
     if (status) {
         report_error(&app.report, &err, NULL);
-        return error_exit_status((enum error_code)status);
-    }
-    if (app.options.version) {
+        exit_status = error_exit_status((enum error_code)status);
+    } else if (app.options.version) {
         (void)printf("mflash %s\n", mflash_version());
-        return 0;
-    }
-    if (app.options.help) {
+    } else if (app.options.help) {
         (void)fputs(options_help, stdout);
-        return 0;
+    } else {
+        exit_status = run_command(&app);
     }
-    app.stop = signals_install();
-    return run_command(&app);
+    report_close(&app.report);
+    return exit_status;
 }

@@ -198,15 +198,21 @@ static void start_plan(struct plan *plan, const struct board *board, const struc
     };
 }
 
-/* Can the application be asked over the link that flashed it? A Klipper whose transport is this
- * line: its UART, or the USB place that the bootloader had. */
+/* Can the application be asked from here? A Klipper whose transport is the line that flashed it:
+ * its UART, the USB place that the bootloader had, its CAN bus. */
 static bool is_provable(const struct loader *loader, const struct method *method,
-                        const struct image *image)
+                        const struct image *image, bool bus)
 {
     const struct klipper_facts *klipper = &image->klipper;
-    if (!klipper->present || method->link != LINK_SERIAL || method->probe || klipper->can_bitrate)
+    if (!klipper->present || method->probe)
         return false;
-    return (klipper->serial_baud != 0) == (loader->usb_count == 0);
+    if (method->link == LINK_CAN)
+        return klipper->can_bitrate && !klipper->can_bridge;
+    if (klipper->can_bitrate)
+        return klipper->can_bridge && bus;
+    if (method->link == LINK_USB)
+        return !klipper->serial_baud;
+    return method->link == LINK_SERIAL && (klipper->serial_baud != 0) == (loader->usb_count == 0);
 }
 
 static int add_flash_steps(struct plan *plan, const struct plan_options *options, struct error *err)
@@ -220,7 +226,7 @@ static int add_flash_steps(struct plan *plan, const struct plan_options *options
         return error_status(err);
     if (options->no_run || method_refusal(plan->method, OP_RUN))
         return OK;
-    bool prove = is_provable(plan->loader, plan->method, plan->image);
+    bool prove = is_provable(plan->loader, plan->method, plan->image, options->bus);
     if (!add_step(plan, STEP_RUN, MEM_FLASH) || (prove && !add_step(plan, STEP_PROVE, MEM_FLASH)))
         return error_memory(err);
     return OK;
@@ -231,6 +237,9 @@ int plan_flash(struct plan *plan, const struct board *board, const struct loader
                struct error *err)
 {
     start_plan(plan, board, loader, method, image, options);
+    /* Who says how much is to be erased wants it erased, whatever is there. */
+    if (plan->diff == DIFF_AUTO && (options->erase == ERASE_CHIP || options->erase == ERASE_IMAGE))
+        plan->diff = DIFF_NO;
     if (method_refusal(method, OP_WRITE))
         return refuse_operation(method, OP_WRITE, err);
     if (plan_check_image(board, loader, method, image, options, err))

@@ -77,6 +77,7 @@ struct plan_options {
     enum erase_choice erase;
     enum diff_choice diff;
     bool no_verify, no_run;
+    bool bus; /* its CAN bus is known: a bridge can be asked there what it runs */
     void (*warn)(void *user, const char *text); /* a check that was overridden, or a mild finding */
     void *user;
 };
@@ -104,6 +105,12 @@ int plan_sectors(const struct image *image, const struct region *region, bool wh
 /* Refuses a fuse value that would lock the user out: check `fuses`. */
 int plan_check_fuse(const struct method *method, const struct chip *chip, const char *name,
                     uint32_t value, const struct plan_options *options, struct error *err);
+
+/* The bus that an image will live on: a CAN build at another bit rate is not heard of again: check
+ * `can-bitrate`. For a bus or an image that tells no rate, and for images that are no CAN node's,
+ * OK. To be asked as soon as the interface is known, before anything is sent. */
+int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
+                           const struct plan_options *options, struct error *err);
 
 void plan_free(struct plan *plan);
 

@@ -9,7 +9,9 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "bridge.h"
 #include "enter.h"
+#include "klipper/can.h"
 #include "klipper/klipper.h"
 
 enum {
@@ -23,7 +25,8 @@ static uint32_t baud_of(const struct klipper_facts *klipper)
     return klipper->serial_baud ? klipper->serial_baud : KLIPPER_BAUD;
 }
 
-/* The port at the application's rate: the one that is open, or the one that came back. */
+/* The port at the application's rate: the one that is open, or the one that came back where the
+ * board is. */
 static int open_application(struct engine *engine, const struct klipper_facts *klipper,
                             struct error *err)
 {
@@ -31,35 +34,60 @@ static int open_application(struct engine *engine, const struct klipper_facts *k
         .baud = baud_of(klipper), .parity = PARITY_NONE, .stop_bits = 1};
     if (engine->session.serial)
         return serial_configure(engine->session.serial, &settings, err);
-    enter_refind(engine);
+    if (!enter_refind(engine))
+        return error_set(err, ERR_NO_ANSWER, "no serial port came back at %s",
+                         engine->target.place);
     return serial_open(&engine->session.serial, engine->target.device, &settings, engine->trace,
                        err);
 }
 
-static void close_port(struct engine *engine)
+/* A port that resets its board when it is opened, and a bus, are not let go meanwhile. */
+static bool stays_on_link(const struct engine *engine)
 {
-    serial_close(engine->session.serial);
-    engine->session.serial = NULL;
+    return text_has_word(engine->target.loader->enter, "dtr") ||
+           engine->target.method->link == LINK_CAN;
+}
+
+/* On the conversation that flashed it. */
+static int ask_node(struct engine *engine, struct klipper_facts *answer, struct error *err)
+{
+    struct session *session = &engine->session;
+    if (!session->can && can_open(&session->can, engine->target.interface, engine->trace, err))
+        return error_status(err);
+    return can_klipper_identify(session->can, engine->target.uuid, answer, err);
+}
+
+static int ask_on_bus(struct engine *engine, struct klipper_facts *answer, struct error *err)
+{
+    return engine->target.method->link == LINK_CAN ? ask_node(engine, answer, err)
+                                                   : bridge_identify(engine, answer, err);
+}
+
+static int ask_on_port(struct engine *engine, const struct klipper_facts *wanted,
+                       struct klipper_facts *answer, struct error *err)
+{
+    int status = open_application(engine, wanted, err);
+    return status ? status : klipper_identify(engine->session.serial, answer, err);
 }
 
 static int ask(struct engine *engine, const struct klipper_facts *wanted,
                struct klipper_facts *answer, struct error *err)
 {
-    bool stays_open = text_has_word(engine->target.loader->enter, "dtr");
-    struct clock *clock = engine->session.clock;
-    uint64_t deadline = clock_in(clock, PATIENCE_US);
+    bool stays_open = stays_on_link(engine);
+    uint64_t deadline = clock_in(engine->session.clock, PATIENCE_US);
     for (;;) {
-        int status = open_application(engine, wanted, err);
-        if (!status)
-            status = klipper_identify(engine->session.serial, answer, err);
+        int status = wanted->can_bitrate ? ask_on_bus(engine, answer, err)
+                                         : ask_on_port(engine, wanted, answer, err);
         if (!status)
             return OK;
         if (engine->stop && *engine->stop)
             return session_interrupted(err);
+        struct clock *clock = engine->session.clock;
         if (clock_now(clock) >= deadline)
             return status;
         if (!stays_open || status == ERR_GONE)
-            close_port(engine);
+            engine_close_link(engine);
+        clock = engine->session.clock;
         clock->sleep_until(clock, clock_in(clock, AGAIN_US));
     }
 }
@@ -86,8 +114,8 @@ int prove_klipper(struct engine *engine, const struct plan *plan, struct error *
     struct klipper_facts answer = {0};
     engine->target.method->disconnect(&engine->session);
     engine->connected = false;
-    if (!text_has_word(engine->target.loader->enter, "dtr"))
-        close_port(engine);
+    if (!stays_on_link(engine))
+        engine_close_link(engine);
     if (ask(engine, wanted, &answer, err))
         return report_silence(engine, wanted, err);
     if (klipper_same(wanted, &answer)) {

@@ -67,13 +67,13 @@ int katapult_node_receive(struct katapult_node *node, struct katapult_packet *pa
                           uint64_t deadline, struct error *err)
 {
     struct clock *clock = node->transport->clock;
-    for (bool late = false; !find(node, packet);) {
-        if (late) /* a device that never stops talking */
+    for (size_t late = 0; !find(node, packet);) {
+        if (late > KATAPULT_PACKET_LONGEST) /* a device that never stops talking */
             return error_set(err, ERR_PROTOCOL, "it sends what is no answer");
-        late = clock_now(clock) >= deadline;
         ssize_t got = read_more(node, deadline, err);
         if (got < 0)
             return (int)got;
+        late += clock_now(clock) >= deadline ? (size_t)got : 0;
         node->damaged = got == 0 && was_reply(node);
         if (node->damaged)
             return error_set(err, ERR_PROTOCOL, "its answer is damaged");

@@ -286,12 +286,13 @@ static int await_uart(struct monitor *m, uint64_t timeout, struct error *err)
 
 /* G itself has no answer on USB: the word that is asked for behind it comes when the code has
  * returned. */
-int samba_go(struct monitor *m, uint32_t block, uint32_t stack, uint64_t timeout, struct error *err)
+int samba_go(struct monitor *m, uint32_t target, uint32_t block, uint32_t stack, uint64_t timeout,
+             struct error *err)
 {
     uint32_t word = 0;
     int rc = samba_flush(m, err);
     if (rc == OK)
-        rc = samba_queue(m, err, "G%08X#", (unsigned)block);
+        rc = samba_queue(m, err, "G%08X#", (unsigned)target);
     if (rc == OK)
         rc = samba_flush(m, err);
     if (rc == OK && m->uart)

@@ -68,9 +68,9 @@ int samba_send(struct monitor *m, uint32_t address, const uint8_t *bytes, size_t
 int samba_receive(struct monitor *m, uint32_t address, uint8_t *bytes, size_t length,
                   struct error *err);
 
-/* Starts the code whose vector pair is at `block` and waits until it has returned. `stack` is the
- * pair's first word. */
-int samba_go(struct monitor *m, uint32_t block, uint32_t stack, uint64_t timeout,
+/* Starts code and waits until it has returned. `target` is what G takes: on a Cortex-M the address
+ * of a vector pair, on an ARM7 that of the code itself. The word at `block` is `stack`. */
+int samba_go(struct monitor *m, uint32_t target, uint32_t block, uint32_t stack, uint64_t timeout,
              struct error *err);
 
 #endif

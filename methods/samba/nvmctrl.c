@@ -323,6 +323,13 @@ static int d5x_security(struct samba *s, struct error *err)
     return OK;
 }
 
+static const char *nvm_fuse_danger(const char *name, uint32_t value)
+{
+    return strncmp(name, "user", 4) == 0 && value == UINT32_MAX
+               ? "an erased user row starts the watchdog at power-on, and it cannot be stopped"
+               : NULL;
+}
+
 static int nvm_info(struct samba *s, struct device_info *info, struct error *err)
 {
     uint32_t parameters = 0; /* PARAM: pages, and 8 << code bytes in each */
@@ -344,6 +351,7 @@ const struct flash_controller samba_nvmctrl_d2x = {
     .unlock = nvm_unlock,
     .fuses = nvm_fuses,
     .set_fuse = nvm_set_fuse,
+    .fuse_danger = nvm_fuse_danger,
     .security = d2x_security,
     .info = nvm_info,
 };
@@ -358,6 +366,7 @@ const struct flash_controller samba_nvmctrl_d5x = {
     .unlock = nvm_unlock,
     .fuses = nvm_fuses,
     .set_fuse = nvm_set_fuse,
+    .fuse_danger = nvm_fuse_danger,
     .security = d5x_security,
     .info = nvm_info,
 };

@@ -1,11 +1,11 @@
 /*
- * SAM-BA: the ROM monitor of SAM3X, SAM4 and SAMx7x, and the flash bootloaders of SAMD boards that
+ * SAM-BA: the monitor of SAM7, SAM3, SAM4 and SAMx7x, and the flash bootloaders of SAMD boards that
  * speak the same (Arduino, UF2).
  *
  * What is here is the order of things; the wire is in monitor.c, the chip in target.c, and what
- * each flash controller wants in eefc.c and nvmctrl.c. Two rules hold throughout: sectors that are
- * touched keep the bytes the image does not have, and nothing below the application's start is ever
- * changed.
+ * each flash controller wants in eefc.c, efc.c and nvmctrl.c. Two rules hold throughout: sectors
+ * that are touched keep the bytes the image does not have, and nothing below the application's
+ * start is ever changed.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -23,8 +23,8 @@ enum {
 
 static const struct flash_controller *find_controller(const char *name)
 {
-    static const struct flash_controller *const all[] = {&samba_eefc, &samba_nvmctrl_d2x,
-                                                         &samba_nvmctrl_d5x};
+    static const struct flash_controller *const all[] = {&samba_eefc, &samba_efc,
+                                                         &samba_nvmctrl_d2x, &samba_nvmctrl_d5x};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcmp(all[i]->name, name) == 0)
             return all[i];
@@ -42,7 +42,17 @@ static void samba_disconnect(struct session *session)
     session->state = NULL;
 }
 
-/* The slab is whole sectors, and divides every plane. */
+/* Whole sectors that divide every plane, and fit into the RAM behind the applets; XMODEM fills its
+ * last block up. */
+static size_t slab_size(const struct samba *s)
+{
+    size_t room = s->part->stack - s->part->applet_base - APPLET_COUNT * APPLET_ROOM - 128;
+    size_t slab = SLAB;
+    while (slab > room && slab / 2 >= s->flash->sector)
+        slab /= 2;
+    return slab;
+}
+
 static int find_facts(struct samba *s, struct error *err)
 {
     const struct chip *chip = s->session->chip;
@@ -53,7 +63,7 @@ static int find_facts(struct samba *s, struct error *err)
     if (!s->controller || !s->family || !s->flash || s->flash->sector > SLAB)
         return error_set(err, ERR_NOT_POSSIBLE,
                          "%s is no chip this method knows the flash controller of", chip->name);
-    s->slab = SLAB;
+    s->slab = slab_size(s);
     s->buffer = malloc(s->slab);
     s->first = malloc(s->flash->sector);
     return s->buffer && s->first ? OK : error_memory(err);
@@ -286,12 +296,9 @@ static int samba_set_fuse(struct session *session, const char *name, uint32_t va
 
 static const char *samba_fuse_danger(const struct chip *chip, const char *name, uint32_t value)
 {
-    (void)chip;
-    if (strcmp(name, "gpnvm0") == 0 && value)
-        return "it is the security bit, which only the ERASE pin clears";
-    if (strncmp(name, "user", 4) == 0 && value == UINT32_MAX)
-        return "an erased user row starts the watchdog at power-on, and it cannot be stopped";
-    return NULL;
+    const struct flash_controller *controller =
+        chip->sam ? find_controller(chip->sam->controller) : NULL;
+    return controller ? controller->fuse_danger(name, value) : NULL;
 }
 
 static int samba_unlock(struct session *session, struct error *err)
@@ -364,7 +371,7 @@ static const struct refusal refusals[] = {
 
 const struct method method_samba = {
     .name = "samba",
-    .summary = "SAM-BA: ROM of SAM3X, SAM4, SAMx7x; flash bootloaders of SAMD boards",
+    .summary = "SAM-BA: ROM of SAM7, SAM3, SAM4, SAMx7x; flash bootloaders of SAMD boards",
     .document = "Atmel-11057, SAM-BA Boot Program",
     .link = LINK_SERIAL,
     .rom = true,
@@ -376,6 +383,7 @@ const struct method method_samba = {
     .erase = samba_erase,
     .erase_chip = samba_erase_chip,
     .write = samba_write,
+    .equal = samba_equal,
     .verify = samba_verify,
     .read = samba_read,
     .fuses = samba_fuses,

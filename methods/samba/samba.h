@@ -6,12 +6,13 @@
 #include "samba/applets.h"
 #include "samba/monitor.h"
 
-/* What the chips of a family have in common; data sheets, chapters RSTC, EEFC and NVMCTRL. */
+/* What the chips of a family have in common; data sheets, chapters RSTC, EEFC, EFC and NVMCTRL. */
 struct sam_family {
     const char *name;
     uint32_t reset_register, reset_value;
-    uint32_t gpnvm;      /* bits that exist; 0 = no EEFC */
+    uint32_t gpnvm;      /* bits that exist; 0 = no EEFC or EFC: the monitor is in flash */
     bool rom_reads_zero; /* R straight from flash tells nothing: copy to RAM first */
+    bool arm7; /* no Cortex-M: G jumps to code, and chip id and controllers lie elsewhere */
 };
 
 /* NULL if the family is not known. */
@@ -50,18 +51,19 @@ struct flash_controller {
     int (*unlock)(struct samba *s, struct error *err);
     int (*fuses)(struct samba *s, struct fuse fuses[FUSES_MAX], size_t *count, struct error *err);
     int (*set_fuse)(struct samba *s, const char *name, uint32_t value, struct error *err);
+    const char *(*fuse_danger)(const char *name, uint32_t value); /* as the method's */
     int (*security)(struct samba *s, struct error *err); /* finds s->security, s->unreadable */
     int (*info)(struct samba *s, struct device_info *info, struct error *err);
     /* What the chip starts: its flash, or its ROM. NULL: nothing to choose. */
     int (*boot_bit)(struct samba *s, bool flash, struct error *err);
 };
 
-extern const struct flash_controller samba_eefc, samba_nvmctrl_d2x, samba_nvmctrl_d5x;
+extern const struct flash_controller samba_eefc, samba_efc, samba_nvmctrl_d2x, samba_nvmctrl_d5x;
 
 /* ---- target.c: identity, RAM, applets ---- */
 
 /* Reads SP, CPU and chip id in an order that touches no address another family would fault on, and
- * compares. ERR_REFUSED "signature" unless forced; ERR_PROTOCOL for no Cortex-M. */
+ * compares. ERR_REFUSED "signature" unless forced; ERR_PROTOCOL for neither ARM7 nor Cortex-M. */
 int samba_identify(struct samba *s, struct error *err);
 
 /* "0x285e0a60 (sam3x8e)", with every chip that has this id. */
@@ -87,6 +89,12 @@ int samba_read_flash(struct samba *s, uint64_t address, uint8_t *bytes, size_t l
 int samba_compare(struct samba *s, uint64_t address, const uint8_t *bytes, size_t length,
                   bool *equal, struct error *err);
 
+/* CRC-32 of `count` blocks of `block` bytes each that follow each other, in one call of the applet.
+ */
+int samba_checksums(struct samba *s, uint64_t address, size_t block, size_t count, uint32_t *sums,
+                    struct error *err);
+enum { SAMBA_SUMS_MAX = 64 };
+
 /* ERR_PROTECTED if the security bit is set. */
 int samba_check_open(const struct samba *s, struct error *err);
 
@@ -95,6 +103,11 @@ int samba_wait(struct samba *s, uint32_t register_address, uint32_t mask, uint32
                uint64_t timeout, struct error *err);
 
 /* ---- sectors.c ---- */
+
+/* Function `equal` of the method. Never by the monitor's Z, which is of 16 bits: that is enough to
+ * find what went wrong, but not to leave hundreds of sectors unwritten. */
+int samba_equal(struct session *session, const struct job *job, const struct span *sectors,
+                size_t count, bool *equal, struct error *err);
 
 /* Sectors at or after `from` that the image has a byte in, in a row, within one slab; false if
  * there are none. */

@@ -1,7 +1,11 @@
 /* Which sectors a job touches, and what they will hold. See samba.h. */
+#include <inttypes.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "samba/samba.h"
+
+enum { SUMMED_AT_ONCE = 16384 }; /* bytes: the CPU is away for some ten milliseconds */
 
 static bool overlaps(const struct segment *segment, uint64_t start, uint64_t end)
 {
@@ -76,4 +80,74 @@ int samba_fill(struct samba *s, const struct job *job, struct span part, uint8_t
         *payload += count;
     }
     return OK;
+}
+
+/* ---- what is there already ---- */
+
+/* Of a sector that the image fills in part, what the image has of it. */
+static int equal_in_part(struct samba *s, const struct image *image, struct span sector,
+                         bool *equal, struct error *err)
+{
+    uint64_t end = sector.start + sector.size;
+    int rc = OK;
+    *equal = true;
+    for (size_t i = 0; rc == OK && *equal && i < image->count; i++) {
+        const struct segment *segment = &image->segments[i];
+        uint32_t sum = 0;
+        if (!overlaps(segment, sector.start, end))
+            continue;
+        uint64_t low = segment->address > sector.start ? segment->address : sector.start;
+        uint64_t high = segment->address + segment->length;
+        size_t length = (size_t)((high < end ? high : end) - low);
+        rc = samba_checksums(s, low, length, 1, &sum, err);
+        *equal = sum == (uint32_t)crc32(0, segment->data + (low - segment->address), (uInt)length);
+    }
+    return rc;
+}
+
+/* How many sectors from the first on follow each other and are all the image's. */
+static size_t whole_sectors(struct samba *s, const struct image *image, const struct span *sectors,
+                            size_t count)
+{
+    size_t n = 0, most = SUMMED_AT_ONCE / s->flash->sector;
+    while (n < count && n < most && n < SAMBA_SUMS_MAX &&
+           sectors[n].start == sectors[0].start + n * s->flash->sector &&
+           lay_over(image, sectors[n], s->buffer) == sectors[n].size)
+        n++;
+    return n;
+}
+
+static int equal_whole(struct samba *s, const struct image *image, const struct span *sectors,
+                       size_t count, bool *equal, struct error *err)
+{
+    uint32_t sums[SAMBA_SUMS_MAX] = {0};
+    int rc = samba_checksums(s, sectors[0].start, s->flash->sector, count, sums, err);
+    for (size_t i = 0; rc == OK && i < count; i++) {
+        (void)lay_over(image, sectors[i], s->buffer);
+        equal[i] = sums[i] == (uint32_t)crc32(0, s->buffer, (uInt)sectors[i].size);
+    }
+    return rc;
+}
+
+int samba_equal(struct session *session, const struct job *job, const struct span *sectors,
+                size_t count, bool *equal, struct error *err)
+{
+    struct samba *s = session->state;
+    int rc = samba_check_open(s, err);
+    if (rc == OK && s->unreadable)
+        return error_set(err, ERR_NOT_POSSIBLE,
+                         "the monitor runs no code where it hides the flash");
+    for (size_t i = 0, n; rc == OK && i < count; i += n) {
+        if (session_stopped(session))
+            return session_interrupted(err);
+        n = whole_sectors(s, job->image, sectors + i, count - i);
+        rc = n ? equal_whole(s, job->image, sectors + i, n, equal + i, err)
+               : equal_in_part(s, job->image, sectors[i], &equal[i], err);
+        n = n ? n : 1;
+        for (size_t k = i; k < i + n; k++)
+            session_advance(session, lay_over(job->image, sectors[k], s->buffer));
+        if (rc != OK)
+            error_context(err, "comparing at 0x%08" PRIx64, sectors[i].start);
+    }
+    return rc;
 }

@@ -33,26 +33,31 @@ enum {
 #define CIDR_LOW   0x400e0740u /* SAM3S, SAM3U, SAM4; reads 0 where it is the next */
 #define CIDR_HIGH  0x400e0940u /* SAM3X, SAMx7x */
 #define DSU_DID    0x41002018u
+#define CIDR_ARM7  0xfffff240u /* DBGU_CIDR of SAM7 */
 #define RSTC_RESET 0xa500000du /* RSTC_CR: key, EXTRST, PERRST, PROCRST */
 #define CPU_RESET  0x05fa0004u /* AIRCR: key, SYSRESETREQ */
 
 const struct sam_family *sam_family(const char *name)
 {
     static const struct sam_family families[] = {
-        {"SAM3A", 0x400e1a00, RSTC_RESET, 0x07, true},
-        {"SAM3N", 0x400e1400, RSTC_RESET, 0x07, true},
-        {"SAM3S", 0x400e1400, RSTC_RESET, 0x07, true},
-        {"SAM3U", 0x400e1200, RSTC_RESET, 0x07, true},
-        {"SAM3X", 0x400e1a00, RSTC_RESET, 0x07, true},
-        {"SAM4E", 0x400e1800, RSTC_RESET, 0x03, false},
-        {"SAM4N", 0x400e1400, RSTC_RESET, 0x07, false},
-        {"SAM4S", 0x400e1400, RSTC_RESET, 0x07, false},
-        {"SAME70", SCB_AIRCR, CPU_RESET, 0x183, false},
-        {"SAMS70", SCB_AIRCR, CPU_RESET, 0x183, false},
-        {"SAMV70", SCB_AIRCR, CPU_RESET, 0x183, false},
-        {"SAMV71", SCB_AIRCR, CPU_RESET, 0x183, false},
+        {"SAM7S", 0xfffffd00, RSTC_RESET, 0x03, false, true},
+        {"SAM7SE", 0xfffffd00, RSTC_RESET, 0x07, false, true},
+        {"SAM7X", 0xfffffd00, RSTC_RESET, 0x07, false, true},
+        {"SAM7XC", 0xfffffd00, RSTC_RESET, 0x07, false, true},
+        {"SAM3A", 0x400e1a00, RSTC_RESET, 0x07, true, false},
+        {"SAM3N", 0x400e1400, RSTC_RESET, 0x07, true, false},
+        {"SAM3S", 0x400e1400, RSTC_RESET, 0x07, true, false},
+        {"SAM3U", 0x400e1200, RSTC_RESET, 0x07, true, false},
+        {"SAM3X", 0x400e1a00, RSTC_RESET, 0x07, true, false},
+        {"SAM4E", 0x400e1800, RSTC_RESET, 0x03, false, false},
+        {"SAM4N", 0x400e1400, RSTC_RESET, 0x07, false, false},
+        {"SAM4S", 0x400e1400, RSTC_RESET, 0x07, false, false},
+        {"SAME70", SCB_AIRCR, CPU_RESET, 0x183, false, false},
+        {"SAMS70", SCB_AIRCR, CPU_RESET, 0x183, false, false},
+        {"SAMV70", SCB_AIRCR, CPU_RESET, 0x183, false, false},
+        {"SAMV71", SCB_AIRCR, CPU_RESET, 0x183, false, false},
     };
-    static const struct sam_family samd = {"SAMD", SCB_AIRCR, CPU_RESET, 0, false};
+    static const struct sam_family samd = {"SAMD", SCB_AIRCR, CPU_RESET, 0, false, false};
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         if (strcmp(families[i].name, name) == 0)
             return &families[i];
@@ -122,6 +127,25 @@ static int find_id(struct samba *s, uint32_t cpu, uint32_t *where, struct error 
     }
 }
 
+/* An ARM7 has no CPUID, but begins with instructions: a branch, where others have their SP. */
+static bool is_arm7(uint32_t first_word)
+{
+    return first_word >> 24 == 0xea;
+}
+
+static int find_arm7(struct samba *s, uint32_t *where, struct error *err)
+{
+    *where = CIDR_ARM7;
+    return samba_word(&s->monitor, CIDR_ARM7, &s->id, err);
+}
+
+static int find_cortex(struct samba *s, uint32_t *where, struct error *err)
+{
+    uint32_t cpu = 0;
+    int rc = samba_word(&s->monitor, SCB_CPUID, &cpu, err);
+    return rc == OK ? find_id(s, cpu, where, err) : rc;
+}
+
 static int check_id(struct samba *s, uint32_t where, struct error *err)
 {
     const struct sam_part *part = s->part;
@@ -162,21 +186,14 @@ static void find_ram(struct samba *s, uint32_t sp)
 
 int samba_identify(struct samba *s, struct error *err)
 {
-    static const uint32_t addresses[] = {0, SCB_CPUID};
-    uint32_t words[2] = {0}, where = 0;
-    int rc = samba_word(&s->monitor, addresses[0], &words[0], err);
-    if (rc == OK && words[0] >> 24 == 0xea) /* a branch: ARM7 has instructions there */
-        return error_set(err, ERR_PROTOCOL,
-                         "the device is an ARM7 or ARM9 (SAM7, SAM9), which is "
-                         "none of this method's");
+    uint32_t word = 0, where = 0;
+    int rc = samba_word(&s->monitor, 0, &word, err);
     if (rc == OK)
-        rc = samba_word(&s->monitor, addresses[1], &words[1], err);
-    if (rc == OK)
-        rc = find_id(s, words[1], &where, err);
+        rc = is_arm7(word) ? find_arm7(s, &where, err) : find_cortex(s, &where, err);
     if (rc != OK)
         return error_context(err, "asking which chip it is");
     s->monitor.in_flash = !s->family->gpnvm;
-    find_ram(s, words[0]);
+    find_ram(s, word);
     return check_id(s, where, err);
 }
 
@@ -237,10 +254,10 @@ int samba_run_applet(struct samba *s, enum applet_number number,
                      struct error *err)
 {
     uint8_t block[APPLET_ROOM];
-    uint32_t base = block_of(s, number);
+    uint32_t base = block_of(s, number), entry = (base + APPLET_HEADER) | 1; /* Thumb */
     size_t length = APPLET_HEADER;
     put_le32(block, s->end);
-    put_le32(block + 4, (base + APPLET_HEADER) | 1); /* Thumb */
+    put_le32(block + 4, s->family->arm7 ? 0 : entry);
     for (unsigned i = 0; i + 2 < APPLET_WORDS; i++)
         put_le32(block + 8 + 4 * i, parameters[i]);
     /* XMODEM's last block would overwrite the code behind the header. */
@@ -250,7 +267,7 @@ int samba_run_applet(struct samba *s, enum applet_number number,
     }
     int rc = samba_send(&s->monitor, base, block, length, err);
     if (rc == OK)
-        rc = samba_go(&s->monitor, base, s->end, timeout, err);
+        rc = samba_go(&s->monitor, s->family->arm7 ? entry : base, base, s->end, timeout, err);
     s->resident[number] = rc == OK;
     return rc;
 }
@@ -316,15 +333,29 @@ static int compare_z(struct samba *s, uint64_t address, const uint8_t *bytes, si
     return OK;
 }
 
+int samba_checksums(struct samba *s, uint64_t address, size_t block, size_t count, uint32_t *sums,
+                    struct error *err)
+{
+    uint32_t results = samba_buffer(s);
+    const uint32_t parameters[APPLET_WORDS - 2] = {(uint32_t)address, (uint32_t)block,
+                                                   (uint32_t)count, results};
+    uint8_t bytes[SAMBA_SUMS_MAX * 4];
+    int rc = samba_run_applet(s, APPLET_CRC, parameters, APPLET_US, err);
+    if (rc == OK && count == 1)
+        return samba_word(&s->monitor, results, sums, err);
+    if (rc == OK)
+        rc = samba_receive(&s->monitor, results, bytes, count * 4, err);
+    for (size_t i = 0; rc == OK && i < count; i++)
+        sums[i] = get_le32(bytes + 4 * i);
+    return rc;
+}
+
 static int compare_crc(struct samba *s, uint64_t address, const uint8_t *bytes, size_t length,
                        bool *equal, struct error *err)
 {
-    const uint32_t parameters[APPLET_WORDS - 2] = {(uint32_t)address, (uint32_t)length, UINT32_MAX};
-    uint32_t crc = 0;
-    int rc = samba_run_applet(s, APPLET_CRC, parameters, APPLET_US, err);
-    if (rc == OK)
-        rc = samba_word(&s->monitor, samba_applet_word(s, APPLET_CRC, 4), &crc, err);
-    *equal = ~crc == (uint32_t)crc32(0, bytes, (uInt)length);
+    uint32_t sum = 0;
+    int rc = samba_checksums(s, address, length, 1, &sum, err);
+    *equal = sum == (uint32_t)crc32(0, bytes, (uInt)length);
     return rc;
 }
 

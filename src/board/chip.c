@@ -27,6 +27,12 @@ const struct region *chip_region(const struct chip *chip, enum memory memory)
     return NULL;
 }
 
+bool chip_has_vectors(const struct chip *chip)
+{
+    bool arm7 = chip->sam && strcmp(chip->sam->controller, "EFC") == 0;
+    return chip->machine == MACHINE_ARM && !arm7;
+}
+
 const struct chip *chip_by_signature(const uint8_t signature[3], const struct chip *after)
 {
     for (size_t i = after ? (size_t)(after - chips) + 1 : 0; i < chips_count; i++)

@@ -102,6 +102,9 @@ const struct chip *chip_at(size_t n);
 /* NULL if the chip has no such memory. */
 const struct region *chip_region(const struct chip *chip, enum memory memory);
 
+/* Does its flash begin with SP and reset vector (Cortex-M), and not with instructions? */
+bool chip_has_vectors(const struct chip *chip);
+
 /* First chip with that AVR signature after `after` (NULL: from the start); several can share one.
  */
 const struct chip *chip_by_signature(const uint8_t signature[3], const struct chip *after);

@@ -112,12 +112,21 @@ int app_images(struct app *app, struct image *image, struct error *err)
 
 /* ---- the device ---- */
 
+/* True if a program of this image can begin where this loader starts programs. */
 static bool linked_for(const void *context, const struct loader *loader)
 {
     const struct image *image = context;
+    const uint64_t *starts = loader->has_start ? &loader->start : loader->starts;
+    size_t count = loader->has_start ? 1 : loader->start_count;
     uint64_t start, end;
-    return !loader->has_start || !image->placed || !image_extent(image, MEM_FLASH, &start, &end) ||
-           start == loader->start;
+    if (!count || !image_extent(image, MEM_FLASH, &start, &end))
+        return true;
+    if (!image->placed)
+        return !image->vectors.plausible || image_link_address(image, starts, count, &start) > 0;
+    for (size_t i = 0; i < count; i++)
+        if (starts[i] == start)
+            return true;
+    return false;
 }
 
 /* Options of links that no method of this build has, or that do not fit the method chosen. */
@@ -175,12 +184,15 @@ int app_target(struct app *app, const struct board *board, const struct image *i
                struct error *err)
 {
     const char *sysfs = getenv("MFLASH_SYSFS");
-    const char *environment = getenv("FLASH_DEVICE");
+    bool node = app->options.interface || app->options.uuid_count;
+    const char *environment = node ? NULL : getenv("FLASH_DEVICE");
     struct target_request request = {
         .board = board,
         .method = app->options.method,
         .device = app->options.device ? app->options.device : environment,
         .probe = app->options.probe,
+        .interface = app->options.interface,
+        .uuid = app->options.uuid_count == 1 ? app->options.uuids[0] : NULL,
         .sysfs = sysfs ? sysfs : "/sys",
         .suits = image ? linked_for : NULL,
         .context = image,

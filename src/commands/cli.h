@@ -7,6 +7,7 @@
 
 #include "commands/options.h"
 #include "commands/report.h"
+#include "klipper/can.h"
 #include "mflash.h"
 
 struct app {
@@ -16,11 +17,13 @@ struct app {
     struct trace *trace;
     struct engine engine;
     const volatile sig_atomic_t *stop;
+    char waiting[OPTION_LIST_MAX][KLIPPER_UUID_TEXT]; /* --all: the nodes that were found */
 };
 
 struct command {
     const char *name;
     int (*run)(struct app *app, struct error *err);
+    bool many; /* takes several --device or --uuid */
 };
 
 const struct command *command_find(const char *name);
@@ -61,6 +64,17 @@ int app_images(struct app *app, struct image *image, struct error *err);
 int app_target(struct app *app, const struct board *board, const struct image *image,
                struct error *err);
 
+/*
+ * The way from a loaded image to a plan: board, loader and all checks of the image come before any
+ * look at the device; then the device, whose bootloader may be another, with other rules. `verify`:
+ * compares only (ERR_NOT_POSSIBLE where the protocol cannot).
+ */
+int app_plan(struct app *app, struct image *image, struct plan *plan, bool verify,
+             struct error *err);
+
+/* Executes it and tells the result; the link is closed again, whatever happens. */
+int app_execute(struct app *app, struct plan *plan, struct error *err);
+
 /* Board and device of a command without an image, refusing what the method cannot do. */
 int app_device(struct app *app, enum operation op, struct error *err);
 
@@ -82,6 +96,10 @@ int app_region(const struct app *app, const struct chip *chip, const struct regi
                struct error *err);
 
 struct plan_options app_plan_options(struct app *app);
+
+/* --all: puts the nodes that wait in their bootloader on the bus of --interface into options.uuids.
+ * ERR_NO_DEVICE if there are none. */
+int query_waiting_nodes(struct app *app, struct error *err);
 
 /* Asks on the terminal, or --yes. ERR_USAGE if it cannot ask; ERR_INTERRUPTED if the answer is no.
  */

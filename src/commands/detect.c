@@ -1,102 +1,121 @@
-/* `mflash detect` and `mflash query`: passive, nothing is opened and nothing is asked. */
+/* `mflash detect`: passive, nothing is opened and nothing is asked. */
 #include "commands/cli.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "presence.h"
 
-/* Boards whose ids this port carries: names, and whether it is one of their bootloaders. Ids of
- * USB-serial adapters are shared by many boards; then no name helps. */
-static size_t guess_boards(const struct board_db *db, const struct serial_port *port, char *names,
-                           size_t size, bool *loader)
+/* What the boards of the database say of an id. Ids of USB-serial adapters are shared by many
+ * boards; then no name helps. */
+struct guess {
+    char names[256];
+    size_t count;
+    const char *loader; /* the method whose bootloader has this id; NULL: an application's */
+};
+
+static bool carries(const struct board *board, const struct presence *presence, struct guess *guess)
 {
-    size_t count = 0;
-    names[0] = '\0';
+    bool hit = presence_has_id(presence, board->usb, board->usb_count);
+    for (size_t n = 0; n < board->loader_count; n++) {
+        const struct loader *loader = &board->loaders[n];
+        if (!presence_has_id(presence, loader->usb, loader->usb_count))
+            continue;
+        guess->loader = loader->method;
+        hit = true;
+    }
+    return hit;
+}
+
+static struct guess guess_boards(const struct board_db *db, const struct presence *presence)
+{
+    struct guess guess = {0};
     for (size_t i = 0; i < board_count(db); i++) {
         const struct board *board = board_at(db, i);
-        bool hit = false;
-        for (size_t k = 0; k < board->usb_count; k++)
-            hit = hit || (board->usb[k].vid == port->vid && board->usb[k].pid == port->pid);
-        for (size_t n = 0; n < board->loader_count; n++) {
-            for (size_t k = 0; k < board->loaders[n].usb_count; k++) {
-                const struct usb_id *id = &board->loaders[n].usb[k];
-                if (id->vid == port->vid && id->pid == port->pid)
-                    hit = *loader = true;
-            }
-        }
-        if (hit && count++ < 3)
-            text_append(names, size, "%s%s", *names ? " " : "", board->name);
+        if (carries(board, presence, &guess) && guess.count++ < 3)
+            text_append(guess.names, sizeof guess.names, "%s%s", *guess.names ? " " : "",
+                        board->name);
     }
-    if (count > 3)
-        text_append(names, size, " and %zu more", count - 3);
-    return count;
+    if (guess.count > 3)
+        text_append(guess.names, sizeof guess.names, " and %zu more", guess.count - 3);
+    return guess;
 }
 
-static void show_port(struct app *app, const struct serial_port *port)
+static const char *device_of(const struct presence *presence)
 {
-    char names[256];
-    bool loader = false;
-    const char *device = port->by_id[0] ? port->by_id : port->path;
-    size_t count =
-        port->usb ? guess_boards(app->db, port, names, sizeof names, &loader) : (size_t)0;
-    if (!count)
-        names[0] = '\0';
-    if (app->options.quiet) {
-        (void)printf("%s\n", device);
-    } else if (app->options.json) {
-        json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "device", device, "path",
-                                   port->path, "kind", "serial", "product", port->product, "boards",
-                                   names, "bootloader", loader);
-        if (port->usb) {
-            (void)json_object_set_new(object, "usb",
-                                      json_sprintf("%04x:%04x", port->vid, port->pid));
-            (void)json_object_set_new(object, "bus_path", json_string(port->bus_path));
-            (void)json_object_set_new(object, "serial", json_string(port->serial));
-        }
-        if (port->holder[0])
-            (void)json_object_set_new(object, "holder", json_string(port->holder));
-        report_object(&app->report, object);
-    } else {
-        (void)printf("%-14s ", port->path);
-        if (port->usb)
-            (void)printf("%04x:%04x  %s  %s", port->vid, port->pid, port->bus_path, port->product);
-        else
-            (void)printf("%s", port->driver);
-        if (count)
-            (void)printf("  %s%s", names, loader ? " (in its bootloader)" : "");
-        if (port->holder[0])
-            (void)printf("  held by %s", port->holder);
-        (void)printf("\n");
-        if (port->by_id[0])
-            (void)printf("               %s\n", port->by_id);
-    }
+    return presence->tty[0] ? presence->tty : presence->device;
 }
 
+static json_t *presence_object(const struct presence *presence, const struct guess *guess)
+{
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "device", device_of(presence), "path",
+                  presence->path, "kind", presence->tty[0] ? "serial" : "usb", "product",
+                  presence->product, "boards", guess->names, "bootloader", guess->loader != NULL);
+    if (guess->loader)
+        (void)json_object_set_new(object, "method", json_string(guess->loader));
+    if (presence->usb) {
+        (void)json_object_set_new(object, "usb",
+                                  json_sprintf("%04x:%04x", presence->vid, presence->pid));
+        (void)json_object_set_new(object, "bus_path", json_string(presence->place));
+        (void)json_object_set_new(object, "serial", json_string(presence->serial));
+    }
+    if (presence->holder[0])
+        (void)json_object_set_new(object, "holder", json_string(presence->holder));
+    return object;
+}
+
+static void print_presence(const struct presence *presence, const struct guess *guess)
+{
+    (void)printf("%-14s ", presence->path[0] ? presence->path : presence->device);
+    if (presence->usb)
+        (void)printf("%04x:%04x  %s  %s", presence->vid, presence->pid, presence->place,
+                     presence->product);
+    if (guess->count)
+        (void)printf("  %s", guess->names);
+    if (guess->loader)
+        (void)printf(" (in its bootloader: %s)", guess->loader);
+    if (presence->holder[0])
+        (void)printf("  held by %s", presence->holder);
+    (void)printf("\n");
+    if (presence->path[0] && strcmp(presence->tty, presence->path) != 0)
+        (void)printf("               %s\n", presence->tty);
+}
+
+/* USB devices that are no serial ports count if some board has their id. */
+static bool show(struct app *app, const struct presence *presence)
+{
+    const struct guess guess = guess_boards(app->db, presence);
+    if (!presence->tty[0] && !guess.count && !presence->dfu_runtime && !app->options.verbose)
+        return false;
+    if (app->options.quiet)
+        (void)printf("%s\n", device_of(presence));
+    else if (app->options.json)
+        report_object(&app->report, presence_object(presence, &guess));
+    else
+        print_presence(presence, &guess);
+    return true;
+}
+
+/* -d usbip:HOST looks at that host's devices. */
 int command_detect(struct app *app, struct error *err)
 {
-    struct serial_port *ports = NULL;
-    size_t count = 0;
-    const char *sysfs = getenv("MFLASH_SYSFS");
-    if (app_words(app, 0, err) || app_boards(app, err) ||
-        serial_ports(&ports, &count, sysfs ? sysfs : "/sys", err))
+    struct presence *list = NULL;
+    size_t count = 0, shown = 0;
+    const char *device = app->options.device;
+    const struct presence_scope scope = {
+        .sysfs = getenv("MFLASH_SYSFS"),
+        .server = device && usbip_is_name(device) ? device : NULL,
+    };
+    if (app_words(app, 0, err) || app_boards(app, err) || presence_list(&list, &count, &scope, err))
         return error_status(err);
     for (size_t i = 0; i < count; i++)
-        show_port(app, &ports[i]);
-    free(ports);
-    if (!count && !app->options.quiet && !app->options.json)
+        shown += show(app, &list[i]);
+    free(list);
+    if (!shown && !app->options.quiet && !app->options.json)
         report_line(&app->report, "detect",
-                    "no serial port is here; `mflash doctor` looks for what gets in the way");
+                    "nothing that could be flashed is here; `mflash doctor` looks for what gets in "
+                    "the way");
     return OK;
-}
-
-int command_query(struct app *app, struct error *err)
-{
-    (void)app;
-    for (size_t i = 0; methods[i]; i++)
-        if (methods[i]->link == LINK_CAN)
-            return error_set(err, ERR_FAILED, "query: %s has no discovery", methods[i]->name);
-    error_set(err, ERR_NOT_POSSIBLE,
-              "query: not possible, because no method of this build speaks CAN");
-    return error_hint(err, "`mflash methods` lists what it speaks");
 }

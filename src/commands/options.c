@@ -68,6 +68,9 @@ enum {
     OPT_ALL,
     OPT_RANGE,
     OPT_CHIP_ERASE,
+    OPT_BRING_UP,
+    OPT_ASK,
+    OPT_CONFIG,
 };
 
 static const struct option long_options[] = {
@@ -97,6 +100,9 @@ static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"range", required_argument, NULL, OPT_RANGE},
     {"chip-erase", no_argument, NULL, OPT_CHIP_ERASE},
+    {"bring-up", required_argument, NULL, OPT_BRING_UP},
+    {"ask", no_argument, NULL, OPT_ASK},
+    {"config", required_argument, NULL, OPT_CONFIG},
     {"yes", no_argument, NULL, 'y'},
     {"verbose", no_argument, NULL, 'v'},
     {"quiet", no_argument, NULL, 'q'},
@@ -170,6 +176,12 @@ static int parse_valued(struct options *options, int option, const char *value, 
             return number ? error_status(err) : bad_value(err, "--baud", value, "a rate");
         options->baud = (uint32_t)number;
         return OK;
+    case OPT_BRING_UP:
+        if (parse_number("--bring-up", value, 1000000, &number, err) || number < 10000)
+            return number >= 10000 ? error_status(err)
+                                   : bad_value(err, "--bring-up", value, "a bit rate");
+        options->bring_up = (uint32_t)number;
+        return OK;
     case OPT_ERASE:
         if (parse_choice("--erase", value, erases, &choice, err))
             return error_status(err);
@@ -223,6 +235,8 @@ static const char **text_option(struct options *options, int option)
         return &options->klipper;
     case OPT_RANGE:
         return &options->range;
+    case OPT_CONFIG:
+        return &options->config;
     default:
         return NULL;
     }
@@ -233,6 +247,8 @@ static bool *flag_option(struct options *options, int option)
     switch (option) {
     case OPT_ALL:
         return &options->all;
+    case OPT_ASK:
+        return &options->ask;
     case OPT_CHIP_ERASE:
         return &options->chip_erase;
     case OPT_NO_VERIFY:
@@ -276,9 +292,11 @@ static int take_option(struct options *options, int option, const char *value, s
 {
     const char **text = text_option(options, option);
     bool *flag = flag_option(options, option);
-    if (text && *text && option == 'd')
-        return error_set(err, ERR_USAGE, "--device is given twice: one board at a time here");
-    if (text)
+    if (option == 'd' && options->device_count == OPTION_LIST_MAX)
+        return error_set(err, ERR_USAGE, "too many --device");
+    if (option == 'd')
+        options->devices[options->device_count++] = value;
+    if (text && (option != 'd' || !*text))
         *text = value;
     if (flag)
         *flag = true;
@@ -301,6 +319,16 @@ static int take_words(struct options *options, int argc, char **argv, struct err
     return OK;
 }
 
+static int check_many(const struct options *options, struct error *err)
+{
+    size_t named = options->device_count + options->uuid_count;
+    if (command_find(options->command)->many || (named < 2 && !options->all))
+        return OK;
+    error_set(err, ERR_USAGE, "%s: one board at a time here", options->command);
+    return error_hint(err, "several --device, several --uuid and --all go with flashing, verify "
+                           "and query");
+}
+
 int options_parse(struct options *options, int argc, char **argv, struct error *err)
 {
     int option;
@@ -318,5 +346,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
         if (take_option(options, option, optarg, err))
             return error_status(err);
     }
-    return take_words(options, argc, argv, err);
+    if (take_words(options, argc, argv, err))
+        return error_status(err);
+    return check_many(options, err);
 }

@@ -17,12 +17,15 @@ struct options {
     size_t word_count;
 
     const char *board, *method, *device, *probe, *interface, *chip, *flm, *region, *output;
-    const char *trace, *boards, *klipper, *range;
+    const char *trace, *boards, *klipper, *range, *config;
+    const char *devices[OPTION_LIST_MAX]; /* several -d; `device` is the first, or NULL */
+    size_t device_count;
     const char *uuids[OPTION_LIST_MAX];
     size_t uuid_count;
-    bool has_address, all, chip_erase, no_verify, no_run, dry_run, json, yes, quiet;
+    bool has_address, all, ask, chip_erase, no_verify, no_run, dry_run, json, yes, quiet;
     uint64_t address;
     uint32_t baud;
+    uint32_t bring_up; /* bit/s, 0 = leave the CAN interface as it is */
     unsigned verbose;
     double wait; /* seconds, 0 = do not wait */
     enum erase_choice erase;

@@ -4,9 +4,11 @@
  *     [mcu]
  *     board  = arduino-mega2560
  *     image  = out/klipper.elf.hex        ; against the file's folder
- *     device = /dev/serial/by-id/…        ; and method, probe, baud, as on the command line
+ *     device = /dev/serial/by-id/…        ; and method, probe, baud, interface, uuid, as on the
+ *                                         ; command line
  *
- * All are checked before the first is touched; a failure of one does not stop the others.
+ * All are checked before the first is touched, then all are flashed at once; a failure of one does
+ * not stop the others.
  * `mflash status FILE` reads the same file and compares what is on each board with its image.
  */
 #include "commands/cli.h"
@@ -17,6 +19,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "commands/tasks.h"
 
 enum { BOARDS_MAX = 32 };
 
@@ -24,10 +27,6 @@ struct member {
     char name[64];
     struct options options; /* the command line's, with this section's values */
     char image_path[PATH_MAX];
-    struct image image;
-    struct plan plan;
-    struct target target;
-    int status;
 };
 
 struct printer {
@@ -66,6 +65,9 @@ static int add_member(struct app *app, struct printer *printer, const char *file
     member->options.device = value_of(printer, section, "device");
     member->options.method = value_of(printer, section, "method");
     member->options.probe = value_of(printer, section, "probe");
+    member->options.interface = value_of(printer, section, "interface");
+    member->options.uuids[0] = value_of(printer, section, "uuid");
+    member->options.uuid_count = member->options.uuids[0] ? 1 : 0;
     if (!member->options.board || !image)
         return error_set(err, ERR_USAGE, "%s: [%s] has no `%s`", file, section,
                          image ? "board" : "image");
@@ -110,120 +112,38 @@ static int printer_read(struct app *app, struct printer *printer, const char *fi
 
 static void printer_free(struct printer *printer)
 {
-    for (size_t i = 0; printer->members && i < printer->count; i++) {
-        plan_free(&printer->members[i].plan);
-        image_free(&printer->members[i].image);
-    }
     free(printer->members);
     if (printer->ini)
         iniparser_freedict(printer->ini);
 }
 
-/* Lets the shared functions see this board's options. */
-static void step_into(struct app *app, const struct member *member)
+static int command_all(struct app *app, struct printer *printer, struct error *err)
 {
-    app->options = member->options;
-    app->engine.baud = member->options.baud;
-    app->engine.target = member->target;
-    app->engine.state = STATE_UNTOUCHED;
-    app->engine.result = (struct engine_result){.verified = TRI_NULL, .proven = TRI_NULL};
-    app->report.device = member->name;
-}
-
-static int check_member(struct app *app, struct member *member, struct error *err)
-{
-    const struct board *board;
-    struct plan_options options = app_plan_options(app);
-    step_into(app, member);
-    if (app_images(app, &member->image, err) || app_board(app, &member->image, &board, err) ||
-        app_target(app, board, &member->image, err))
-        return error_status(err);
-    member->target = app->engine.target;
-    app->report.device = member->name;
-    return plan_flash(&member->plan, board, member->target.loader, member->target.method,
-                      &member->image, &options, err);
-}
-
-static int flash_member(struct app *app, struct member *member, struct error *err)
-{
-    step_into(app, member);
-    report_line(&app->report, "printer", "[%s]", member->name);
-    report_board(&app->report, &member->target, NULL);
-    report_image(&app->report, &member->image);
-    report_plan(&app->report, &member->plan, member->target.device, app->options.dry_run);
-    if (app->options.dry_run)
-        return OK;
-    int status = engine_execute(&app->engine, &member->plan, err);
-    engine_close(&app->engine);
-    if (status)
-        report_error(&app->report, err, &app->engine.state);
-    else
-        report_result(&app->report, &app->engine);
+    struct task *tasks = calloc(printer->count, sizeof *tasks);
+    int status = tasks ? app_boards(app, err) : error_memory(err);
+    for (size_t i = 0; i < printer->count && !status; i++) {
+        struct member *member = &printer->members[i];
+        status = task_init(&tasks[i], app, &member->options, member->name, NULL, err);
+        if (!status)
+            status = app_images(&tasks[i].app, &tasks[i].image, err);
+        if (status)
+            error_context(err, "[%s]", member->name);
+    }
+    if (!status)
+        status = tasks_run(app, tasks, printer->count, err);
+    if (tasks)
+        tasks_free(tasks, printer->count);
     return status;
-}
-
-static void summarize(struct app *app, const struct printer *printer, size_t failed)
-{
-    if (app->options.json) {
-        report_object(&app->report, json_pack("{s:s, s:I, s:I}", "event", "summary", "ok",
-                                              (json_int_t)(printer->count - failed), "failed",
-                                              (json_int_t)failed));
-        return;
-    }
-    for (size_t i = 0; i < printer->count; i++)
-        report_line(&app->report, "summary", "%s  %s", printer->members[i].name,
-                    printer->members[i].status ? "failed" : "done");
-}
-
-/* The code that all failures share, else 1. */
-static int shared_status(const struct printer *printer)
-{
-    int shared = OK;
-    for (size_t i = 0; i < printer->count; i++) {
-        int status = printer->members[i].status;
-        if (status && shared && status != shared)
-            return ERR_FAILED;
-        shared = status ? status : shared;
-    }
-    return shared;
-}
-
-static int flash_all(struct app *app, struct printer *printer, struct error *err)
-{
-    size_t failed = 0;
-    for (size_t i = 0; i < printer->count && !*app->stop; i++) {
-        printer->members[i].status = flash_member(app, &printer->members[i], err);
-        failed += printer->members[i].status != OK;
-    }
-    if (*app->stop)
-        return session_interrupted(err);
-    if (app->options.dry_run)
-        return OK;
-    summarize(app, printer, failed);
-    if (!failed)
-        return OK;
-    return error_set(err, (enum error_code)shared_status(printer),
-                     "%zu of %zu boards failed; the same command again repairs them", failed,
-                     printer->count);
 }
 
 int command_printer(struct app *app, struct error *err)
 {
     struct printer printer = {0};
-    struct options options = app->options;
-    if (options.word_count != 1)
+    if (app->options.word_count != 1)
         return error_set(err, ERR_USAGE, "printer: one printer file is wanted");
-    int status = printer_read(app, &printer, options.words[0], err);
-    for (size_t i = 0; i < printer.count && !status; i++) {
-        status = check_member(app, &printer.members[i], err);
-        if (status)
-            error_context(err, "[%s]", printer.members[i].name);
-    }
+    int status = printer_read(app, &printer, app->options.words[0], err);
     if (!status)
-        status = flash_all(app, &printer, err);
-    app->options = options;
-    app->engine.target.device[0] = '\0'; /* what happened to each board has been said */
-    app->report.device = NULL;
+        status = command_all(app, &printer, err);
     printer_free(&printer);
     return status;
 }
@@ -311,7 +231,8 @@ int command_status(struct app *app, struct error *err)
     }
     int status = printer_read(app, &printer, options.words[0], err);
     for (size_t i = 0; i < printer.count && !status; i++) {
-        step_into(app, &printer.members[i]);
+        app->options = printer.members[i].options;
+        app->engine.baud = app->options.baud;
         status = status_of(app, printer.members[i].name, err);
     }
     app->options = options;

@@ -6,19 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/text.h"
 
-enum { REDRAW_US = 80 * MILLISECOND, BAR_CELLS = 20 };
+enum { REDRAW_US = 80 * MILLISECOND, BAR_CELLS = 20, NAME_COLUMNS = 18, LINE_MAX_BYTES = 512 };
 
 static double seconds_since(uint64_t moment)
 {
     return (double)(clock_now(clock_monotonic()) - moment) / SECOND;
 }
 
-void report_init(struct report *report, bool json, bool quiet, unsigned verbose)
+int report_init(struct report *report, bool json, bool quiet, unsigned verbose, struct error *err)
 {
     const char *term = getenv("TERM");
     bool terminal = isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb") != 0);
@@ -29,6 +28,24 @@ void report_init(struct report *report, bool json, bool quiet, unsigned verbose)
         .terminal = terminal && !json && !quiet,
         .color = terminal && !getenv("NO_COLOR"),
     };
+    report->screen = screen_new(1, report->terminal);
+    return report->screen ? OK : error_memory(err);
+}
+
+void report_close(struct report *report)
+{
+    screen_free(report->screen);
+    report->screen = NULL;
+}
+
+struct report report_for_one(const struct report *report, struct screen *screen, size_t row,
+                             const char *name)
+{
+    struct report one = *report;
+    one.screen = screen;
+    one.row = row;
+    one.name = name;
+    return one;
 }
 
 void report_bytes(char *out, size_t size, size_t bytes)
@@ -54,33 +71,36 @@ static void rate_text(char *out, size_t size, size_t bytes, double seconds)
 
 void report_object(struct report *report, json_t *object)
 {
-    (void)report;
+    screen_hide(report->screen);
     /* A reader that went away (EPIPE) must not abort a write to the board: the status is ignored.
      */
     (void)json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
     (void)fputc('\n', stdout);
     (void)fflush(stdout);
+    screen_show(report->screen);
     json_decref(object);
 }
 
-void report_end_live_line(struct report *report)
+static void put_name(const struct report *report)
 {
-    if (report->live)
-        (void)fputs("\r\033[K", stderr);
-    report->live = false;
+    if (report->name)
+        (void)fprintf(stderr, "%-*s ", NAME_COLUMNS, report->name);
 }
 
 void report_line(struct report *report, const char *label, const char *format, ...)
 {
     if (report->quiet || report->json)
         return;
-    report_end_live_line(report);
+    screen_set(report->screen, report->row, "");
+    screen_hide(report->screen);
     va_list args;
     va_start(args, format);
+    put_name(report);
     (void)fprintf(stderr, "%-7s ", label);
     (void)vfprintf(stderr, format, args);
     (void)fputc('\n', stderr);
     va_end(args);
+    screen_show(report->screen);
 }
 
 void report_add_device(const struct report *report, json_t *event)
@@ -111,6 +131,14 @@ static const char *phase_label(enum step_kind kind, enum memory memory)
     return kind == STEP_PROVE ? "proven" : step_name(kind);
 }
 
+static void begin_line(const struct report *report, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (report->name)
+        text_append(text, size, "%-*.*s ", NAME_COLUMNS, NAME_COLUMNS, report->name);
+    text_append(text, size, "%-7s ", phase_label(report->kind, report->memory));
+}
+
 static void on_phase(void *user, enum step_kind kind, enum memory memory, size_t total)
 {
     struct report *report = user;
@@ -124,35 +152,31 @@ static void on_phase(void *user, enum step_kind kind, enum memory memory, size_t
                                   "memory", memory_name(memory));
         report_add_device(report, event);
         report_object(report, event);
-    } else if (report->terminal) {
-        report_end_live_line(report);
-        (void)fprintf(stderr, "%-7s ...", phase_label(kind, memory));
-        (void)fflush(stderr);
-        report->live = true;
+    } else {
+        char text[LINE_MAX_BYTES];
+        begin_line(report, text, sizeof text);
+        text_append(text, sizeof text, "...");
+        screen_set(report->screen, report->row, text);
     }
 }
 
-static unsigned terminal_columns(void)
+static void add_bar(const struct report *report, char *text, size_t size, size_t done, size_t total)
 {
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
-}
-
-static void draw_bar(const struct report *report, size_t done, size_t total)
-{
-    size_t full = total ? done * BAR_CELLS / total : 0;
-    if (terminal_columns() < 60)
+    size_t cells = report->name ? BAR_CELLS / 2 : BAR_CELLS;
+    size_t full = total ? done * cells / total : 0;
+    if (screen_columns() < (report->name ? 80 : 60))
         return;
-    (void)fputs(report->color ? "\033[36m" : "", stderr);
-    for (size_t i = 0; i < BAR_CELLS; i++) {
+    text_append(text, size, "%s", report->color ? "\033[36m" : "");
+    for (size_t i = 0; i < cells; i++) {
         if (i == full && report->color)
-            (void)fputs("\033[2m", stderr);
-        (void)fputs(i < full ? "━" : report->color ? "━" : "─", stderr);
+            text_append(text, size, "\033[2m");
+        text_append(text, size, "%s", i < full || report->color ? "━" : "─");
     }
-    (void)fputs(report->color ? "\033[0m " : " ", stderr);
+    text_append(text, size, "%s", report->color ? "\033[0m " : " ");
 }
 
-static void draw(struct report *report, size_t done, size_t total)
+static void progress_text(const struct report *report, char *text, size_t size, size_t done,
+                          size_t total)
 {
     double seconds = seconds_since(report->begun);
     char bytes[32], rate[32], left[32] = "";
@@ -161,11 +185,9 @@ static void draw(struct report *report, size_t done, size_t total)
     if (done && done < total && seconds > 0.5)
         (void)snprintf(left, sizeof left, "  %.0f s left",
                        seconds / (double)done * (double)(total - done) + 0.5);
-    (void)fprintf(stderr, "\r\033[K%-7s ", phase_label(report->kind, report->memory));
-    draw_bar(report, done, total);
-    (void)fprintf(stderr, "%3zu%%  %s  %s%s", total ? done * 100 / total : 0, bytes, rate, left);
-    (void)fflush(stderr);
-    report->live = true;
+    begin_line(report, text, size);
+    add_bar(report, text, size, done, total);
+    text_append(text, size, "%3zu%%  %s  %s%s", total ? done * 100 / total : 0, bytes, rate, left);
 }
 
 static void on_progress(void *user, size_t done, size_t total)
@@ -178,7 +200,9 @@ static void on_progress(void *user, size_t done, size_t total)
         return;
     report->drawn = now;
     if (!report->json) {
-        draw(report, done, total);
+        char text[LINE_MAX_BYTES];
+        progress_text(report, text, sizeof text, done, total);
+        screen_set(report->screen, report->row, text);
         return;
     }
     json_t *event =
@@ -195,6 +219,8 @@ static void on_phase_done(void *user, enum step_kind kind, size_t bytes, double 
     char amount[32], rate[32];
     report_bytes(amount, sizeof amount, bytes);
     rate_text(rate, sizeof rate, bytes, seconds);
+    if (report->name && report->terminal)
+        return; /* its live line told it; one line at the end tells the rest */
     if (!bytes) {
         report_line(report, phase_label(kind, report->memory), "%s",
                     remark && *remark ? remark : "done");
@@ -205,9 +231,12 @@ static void on_phase_done(void *user, enum step_kind kind, size_t bytes, double 
                     seconds, rate, remark ? ", " : "", remark ? remark : "");
         return;
     }
-    draw(report, bytes, bytes);
-    (void)fputc('\n', stderr);
-    report->live = false;
+    char text[LINE_MAX_BYTES];
+    progress_text(report, text, sizeof text, bytes, bytes);
+    screen_set(report->screen, report->row, "");
+    screen_hide(report->screen);
+    (void)fprintf(stderr, "%s\n", text);
+    screen_show(report->screen);
 }
 
 struct engine_events report_events(struct report *report)

@@ -2,6 +2,9 @@
  * What the user sees. Errors, phases and progress go to stderr, results to stdout. A terminal gets
  * one live line per phase, a pipe one plain line per phase and no escape codes, --json gets events,
  * -q only errors.
+ *
+ * Several devices at once have a report each on one screen: a live line for each, and on every
+ * other line the device's name before it.
  */
 #ifndef MFLASH_REPORT_H
 #define MFLASH_REPORT_H
@@ -9,21 +12,30 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "commands/screen.h"
 #include "engine.h"
 
 struct report {
     bool json, quiet, terminal, color;
     unsigned verbose;
-    const char *device; /* named in events */
+    const char *device;    /* named in events */
+    const char *name;      /* one of several: comes before each of its lines; else NULL */
+    struct screen *screen; /* shared by the reports of one run */
+    size_t row;            /* its live line there */
     /* of the running phase */
     enum step_kind kind;
     enum memory memory;
-    bool live; /* a line without newline is on the terminal */
     size_t total;
     uint64_t begun, drawn; /* moments on the monotonic clock */
 };
 
-void report_init(struct report *report, bool json, bool quiet, unsigned verbose);
+/* ERR_MEMORY */
+int report_init(struct report *report, bool json, bool quiet, unsigned verbose, struct error *err);
+void report_close(struct report *report);
+
+/* A report for one of several devices at once, drawing on `screen`. */
+struct report report_for_one(const struct report *report, struct screen *screen, size_t row,
+                             const char *name);
 
 /* A result on stdout: one JSON object a line; takes over the reference. */
 void report_object(struct report *report, json_t *object);
@@ -44,8 +56,7 @@ void report_plan(struct report *report, const struct plan *plan, const char *dev
 void report_result(struct report *report, const struct engine *engine);
 void report_error(struct report *report, const struct error *err, const enum board_state *state);
 
-/* Ends the live line on a terminal, if there is one; adds "device" to an event, if there is one. */
-void report_end_live_line(struct report *report);
+/* Adds "device" to an event, if there is one. */
 void report_add_device(const struct report *report, json_t *event);
 
 /* "26.4 KiB", "512 B" */

@@ -123,6 +123,19 @@ static json_t *tristate_json(enum tristate value)
     return value == TRI_NULL ? json_null() : json_boolean(value == TRI_TRUE);
 }
 
+/* Of several devices, each has one line of its own that says it all. */
+static void report_done(struct report *report, const struct engine_result *result)
+{
+    char bytes[32];
+    report_bytes(bytes, sizeof bytes, result->bytes);
+    if (report->name)
+        report_line(report, "done", "%s%s%s in %.1f s", bytes,
+                    result->verified == TRI_TRUE ? "  verified" : "",
+                    result->proven == TRI_TRUE ? "  proven" : "", result->seconds);
+    else if (!report->quiet)
+        (void)fprintf(stderr, "done in %.1f s\n", result->seconds);
+}
+
 void report_result(struct report *report, const struct engine *engine)
 {
     const struct engine_result *result = &engine->result;
@@ -131,8 +144,7 @@ void report_result(struct report *report, const struct engine *engine)
         report_bytes(skipped, sizeof skipped, result->skipped);
         if (result->skipped)
             report_line(report, "skipped", "%s were there already", skipped);
-        if (!report->quiet)
-            (void)fprintf(stderr, "done in %.1f s\n", result->seconds);
+        report_done(report, result);
         return;
     }
     json_t *event =
@@ -174,13 +186,15 @@ static const char *state_text(enum board_state state)
 
 void report_error(struct report *report, const struct error *err, const enum board_state *state)
 {
-    report_end_live_line(report);
     if (!report->json) {
+        screen_set(report->screen, report->row, "");
+        screen_hide(report->screen);
         (void)fprintf(stderr, "%smflash:%s %s\n", report->color ? "\033[31m" : "",
                       report->color ? "\033[0m" : "", err->message);
         print_hint(err->hint);
         if (state)
             print_hint(state_text(*state));
+        screen_show(report->screen);
         return;
     }
     json_t *event =

@@ -211,6 +211,46 @@ static void free_segments(struct image *image)
     free(image->segments);
 }
 
+static int copy_segments(struct image *copy, const struct image *image)
+{
+    copy->segments = malloc(image_capacity(image->count) * sizeof *copy->segments);
+    for (; copy->segments && copy->count < image->count; copy->count++) {
+        const struct segment *from = &image->segments[copy->count];
+        struct segment *to = &copy->segments[copy->count];
+        *to = *from;
+        to->data = malloc(image_capacity(from->length));
+        if (!to->data)
+            return ERR_MEMORY;
+        memcpy(to->data, from->data, from->length);
+    }
+    return copy->segments ? OK : ERR_MEMORY;
+}
+
+static int copy_sources(struct image *copy, const struct image *image)
+{
+    copy->sources = calloc(image->source_count + 1, sizeof *copy->sources);
+    for (; copy->sources && copy->source_count < image->source_count; copy->source_count++) {
+        struct image_source *to = &copy->sources[copy->source_count];
+        *to = image->sources[copy->source_count];
+        to->name = strdup(to->name);
+        if (!to->name)
+            return ERR_MEMORY;
+    }
+    return copy->sources ? OK : ERR_MEMORY;
+}
+
+int image_copy(struct image *copy, const struct image *image, struct error *err)
+{
+    *copy = *image;
+    copy->segments = NULL;
+    copy->sources = NULL;
+    copy->count = copy->source_count = 0;
+    if (copy_segments(copy, image) == OK && copy_sources(copy, image) == OK)
+        return OK;
+    image_free(copy);
+    return error_memory(err);
+}
+
 void image_free(struct image *image)
 {
     free_segments(image);

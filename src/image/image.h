@@ -54,6 +54,7 @@ struct klipper_facts {
     uint32_t can_bitrate; /* config.CANBUS_FREQUENCY, 0 if none */
     uint32_t serial_baud; /* config.SERIAL_BAUD, 0 if none */
     bool can_bridge;      /* config.CANBUS_BRIDGE */
+    uint32_t reset;       /* commands.reset: the message that restarts it, 0 if none */
     enum memory memory;   /* where the compressed stream lies */
     uint64_t address;     /* address of the stream (offset, for a raw image not yet placed) */
     uint32_t length;      /* compressed bytes */
@@ -113,6 +114,9 @@ int image_parse(struct image *image, const char *name, const uint8_t *bytes, siz
 /* Moves what `from` holds into `into` (which may be empty); `from` is left empty. Overlaps are
  * ERR_IMAGE and name both files and the address. Facts are found anew. */
 int image_merge(struct image *into, struct image *from, struct error *err);
+
+/* A copy that shares nothing. ERR_MEMORY. */
+int image_copy(struct image *copy, const struct image *image, struct error *err);
 
 /* Gives a raw image its address and finds its facts anew. */
 void image_place(struct image *image, uint64_t address);

@@ -79,6 +79,7 @@ static bool read_dictionary(const struct search *search, struct klipper_facts *f
         facts->can_bitrate = number(config, "CANBUS_FREQUENCY");
         facts->serial_baud = number(config, "SERIAL_BAUD");
         facts->can_bridge = number(config, "CANBUS_BRIDGE") != 0;
+        facts->reset = number(json_object_get(root, "commands"), "reset");
         facts->present = true;
     }
     json_decref(root);

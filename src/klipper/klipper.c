@@ -20,6 +20,7 @@ enum {
     DICTIONARY_MAX = 64 * 1024,    /* real ones have 2.4 to 4 KiB */
     ANSWER_US = 100 * MILLISECOND, /* the longest task of the firmware is shorter */
     TRIES = 10,                    /* for one chunk */
+    RESET_TRIES = 3,               /* under the number it told */
     WHOLE_US = 20 * SECOND,
     LEAVE_US = 20 * MILLISECOND, /* until USB-serial chips have let the last bytes go */
 };
@@ -155,7 +156,10 @@ static int read_stream(struct conversation *c, struct error *err)
     if (rc == OK)
         return OK;
     if (rc == ERR_NO_ANSWER && !c->heard) {
-        error_set(err, rc, "no Klipper answers at %" PRIu32 " baud", c->serial->settings.baud);
+        uint32_t baud = c->serial->settings.baud;
+        if (baud == 0) /* a stream over CAN */
+            return error_set(err, rc, "no Klipper answers");
+        error_set(err, rc, "no Klipper answers at %" PRIu32 " baud", baud);
         return error_hint(err, "check the rate (SERIAL_BAUD of the firmware), and that no other "
                                "program has this port");
     }
@@ -181,6 +185,29 @@ int klipper_identify(struct serial *serial, struct klipper_facts *facts, struct 
 bool klipper_same(const struct klipper_facts *a, const struct klipper_facts *b)
 {
     return a->present && b->present && a->length == b->length && a->crc == b->crc;
+}
+
+/* The number it expects is not known here: a wrong one is answered by the right one. */
+int klipper_reset(struct serial *serial, const struct klipper_facts *facts, struct error *err)
+{
+    struct conversation c = {.serial = serial};
+    uint8_t content[KLIPPER_CONTENT_MAX], bytes[KLIPPER_BLOCK_MAX];
+    size_t length = (size_t)(klipper_vlq_put(content, facts->reset) - content);
+    int rc = facts->reset ? OK : ERR_NO_ANSWER;
+    for (unsigned i = 0; i < RESET_TRIES && rc == OK; i++) {
+        struct klipper_block block;
+        size_t used, size = klipper_block_put(bytes, c.number, content, length);
+        rc = serial_write(serial, bytes, size, err);
+        if (rc == OK)
+            rc = next_block(&c, &block, &used, clock_in(serial->clock, ANSWER_US), err);
+        if (rc == OK && block.number == (c.number + 1) % KLIPPER_NUMBERS)
+            break; /* accepted, and answered before it went */
+        if (rc == OK) {
+            c.number = block.number;
+            drop(&c, used);
+        }
+    }
+    return rc == ERR_NO_ANSWER || rc == ERR_GONE ? OK : rc;
 }
 
 int klipper_request_bootloader(struct serial *serial, struct error *err)

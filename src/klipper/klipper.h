@@ -25,6 +25,13 @@ int klipper_identify(struct serial *serial, struct klipper_facts *facts, struct 
 bool klipper_same(const struct klipper_facts *a, const struct klipper_facts *b);
 
 /*
+ * Restarts a firmware whose dictionary was read on this serial just now: it forgets what it was
+ * told, and it is the application that starts. Nothing is waited for but its refusal of the
+ * message's number. Firmware without that command is left as it is.
+ */
+int klipper_reset(struct serial *serial, const struct klipper_facts *facts, struct error *err);
+
+/*
  * Asks the firmware on a UART to start its bootloader (Klipper docs/Bootloader_Entry.md): 33 bytes
  * at the firmware's rate, which the serial has already. There is no answer; returns when the bytes
  * have left. Harmless to what does not know it.

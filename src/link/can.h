@@ -20,7 +20,7 @@
 #include "link/serial.h"
 #include "link/trace.h"
 
-enum { CAN_NAME_LONGEST = 128, CAN_LISTEN_MAX = 8 };
+enum { CAN_NAME_LONGEST = 128, CAN_LISTEN_MAX = 8, CAN_UUID = 6 /* bytes of a Klipper node id */ };
 
 /* ---- the interface: nothing is sent ---- */
 
@@ -59,12 +59,12 @@ size_t can_interfaces(struct can_status *list, size_t max);
 bool can_advice(const struct can_status *status, char *text, size_t size);
 
 /* `--bring-up BITRATE`: sets bitrate, restart-ms 100 and a queue of 128 frames, and takes the
- * interface up; down first if it is up at another rate. Already right: does nothing. ERR_PERMISSION
- * prints the exact commands. */
+ * interface up; down first if it is up at another rate or bus-off. Already right: does nothing.
+ * ERR_PERMISSION hints at the exact commands; ERR_BUSY: up at another rate, and in use. */
 int can_bring_up(const char *name, uint32_t bitrate, struct error *err);
 
-/* A process that has a CAN socket on this interface (/proc/net/can): "klippy (pid 812)" or, where
- * the owner is not visible, "another process". False: nobody but us. */
+/* A process that receives on this interface (/proc/net/can): "klippy (pid 812)" or, where the owner
+ * is not visible, "another process". False: nobody but us. */
 bool can_holder(const char *name, char *text, size_t size);
 
 /* ---- an open conversation ---- */
@@ -73,12 +73,13 @@ struct can;
 
 struct can_ops {
     const char *name; /* "socketcan", "unix", "virtual" */
-    /* Receives these standard ids and nothing else (error frames always). */
-    int (*listen)(struct can *can, const uint16_t *ids, size_t count, struct error *err);
-    /* Hands one frame to the bus, in order. ERR_NO_ANSWER: the queue stayed full to the deadline.
+    /* Receives these standard ids and nothing else, NULL: all of them (error frames always).
+     * can_receive() looks at ids itself: this only spares it what it would throw away. May be NULL.
      */
-    int (*send)(struct can *can, const struct can_frame *frame, uint64_t deadline,
-                struct error *err);
+    int (*listen)(struct can *can, const uint16_t *ids, size_t count, struct error *err);
+    /* Hands one frame to the bus, behind those before it. Does not wait. 1: taken; 0: the queue is
+     * full (ENOBUFS), can_send() will come again; or a negative code. */
+    int (*send)(struct can *can, const struct can_frame *frame, struct error *err);
     /* 1: a frame (also an error frame, CAN_ERR_FLAG), 0: deadline, or a negative code. */
     int (*receive)(struct can *can, struct can_frame *frame, uint64_t deadline, struct error *err);
     void (*close)(struct can *can);
@@ -86,7 +87,8 @@ struct can_ops {
 
 /* What the bus said of itself since the conversation began. */
 struct can_trouble {
-    bool bus_off, passive, no_acknowledge, overflow;
+    bool bus_off, passive, no_acknowledge;
+    bool overflow; /* frames were lost on their way to us */
     unsigned tx_errors, rx_errors;
 };
 
@@ -96,6 +98,11 @@ struct can {
     struct trace *trace;
     int trace_port;
     char name[CAN_NAME_LONGEST]; /* "can0", "unix:/run/bus" */
+    uint16_t ids[CAN_LISTEN_MAX];
+    size_t id_count;
+    bool everything;   /* all ids */
+    uint64_t received; /* frames handed out */
+    bool off;          /* the controller is bus-off now */
     struct can_trouble trouble;
 };
 
@@ -106,14 +113,20 @@ void can_close(struct can *can); /* NULL is fine */
 
 int can_listen(struct can *can, const uint16_t *ids, size_t count, struct error *err);
 
-/* One frame, never lost on this side: a full queue (ENOBUFS) is waited out, 2 s at most. */
+/* Receives what all others send: to see how full a bus is. */
+int can_listen_all(struct can *can, struct error *err);
+
+/* One frame, never lost on this side and never overtaken: a full queue (ENOBUFS) is waited out, 2 s
+ * at most (ERR_NO_ANSWER). ERR_FAILED: bus-off. ERR_GONE: the interface went down or away. */
 int can_send(struct can *can, uint16_t id, const uint8_t *bytes, size_t length, struct error *err);
 
-/* 1: a data frame of an id that is listened to; 0: the deadline passed; ERR_FAILED: bus-off. Error
- * frames are taken note of in can->trouble and not handed out. */
+/* 1: a data frame of an id that is listened to; 0: the deadline passed; ERR_FAILED: bus-off, until
+ * the interface has restarted; ERR_GONE. Error frames are taken note of in can->trouble and not
+ * handed out. */
 int can_receive(struct can *can, struct can_frame *frame, uint64_t deadline, struct error *err);
 
-/* After silence: what can->trouble and the interface's state say about why, as a hint. */
+/* After silence: what can->trouble and the interface's state say about why, as a hint. Where they
+ * say nothing, the hint stays as it is. */
 void can_explain_silence(const struct can *can, struct error *err);
 
 /*

@@ -136,6 +136,43 @@ void host_holders(const struct host *host, struct held *nodes, size_t count)
         (void)closedir(dir);
 }
 
+/* Has this process such a socket? */
+static bool has_socket(const struct host *host, int pid, const char *name,
+                       bool (*is)(const char *path, const char *process))
+{
+    char path[HOST_PATH_MAX], target[HOST_PATH_MAX];
+    bool found = false;
+    int fd;
+    host_path(path, "%s/%d/fd", host->proc, pid);
+    DIR *dir = opendir(path);
+    while (dir && !found && next_number(dir, &fd)) {
+        host_path(path, "%s/%d/fd/%d", host->proc, pid, fd);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        found = length > 8 && memcmp(target, "socket:[", 8) == 0 && is(path, name);
+    }
+    if (dir)
+        (void)closedir(dir);
+    return found;
+}
+
+bool host_socket_holder(const struct host *host, bool (*is)(const char *path, const char *process),
+                        struct held *holder)
+{
+    DIR *dir = opendir(host->proc);
+    int pid;
+    *holder = (struct held){0};
+    while (dir && holder->pid == 0 && next_number(dir, &pid)) {
+        process_name(host, pid, holder->name, sizeof holder->name);
+        if (pid != getpid() && has_socket(host, pid, holder->name, is))
+            holder->pid = pid;
+    }
+    if (dir)
+        (void)closedir(dir);
+    if (holder->pid != 0)
+        process_unit(host, holder->pid, holder->unit, sizeof holder->unit);
+    return holder->pid != 0;
+}
+
 void host_holder_text(const struct held *node, char *text, size_t size)
 {
     (void)snprintf(text, size, "%s (pid %d)", node->name, (int)node->pid);

@@ -56,7 +56,7 @@ static void usbmon_header(uint8_t header[USBMON_HEADER], const struct timespec *
     memset(header, 0, USBMON_HEADER);
     put_le64(header + USBMON_ID, event->id);
     header[USBMON_EVENT] = event->ended ? 'C' : 'S';
-    header[USBMON_KIND] = event->kind;
+    header[USBMON_KIND] = (uint8_t)event->kind;
     header[USBMON_ENDPOINT] = event->endpoint;
     header[USBMON_ADDRESS] = event->address;
     put_le16(header + USBMON_BUS, event->bus);

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/text.h"
 #include "link/usb_backend.h"
 
 enum {
@@ -23,7 +22,6 @@ enum {
     TO_DEVICE = 0x00,
     TO_INTERFACE = 0x01,
     TO_ENDPOINT = 0x02,
-    NAMED_MAX = 6,
 };
 
 struct usb *usb_allocate(size_t size, const struct usb_ops *ops, const char *name)
@@ -66,91 +64,6 @@ void usb_close(struct usb *usb)
     for (uint8_t number = 0; number <= USB_INTERFACE_NUMBER_MAX; number++)
         usb_release(usb, number);
     usb->ops->close(usb);
-}
-
-/* ---- error texts ---- */
-
-void usb_label(const struct usb *usb, char text[USB_LABEL_MAX])
-{
-    (void)snprintf(text, USB_LABEL_MAX, "%s (%04x:%04x)", usb->name, usb->device.vid,
-                   usb->device.pid);
-}
-
-int usb_no_device(const char *name, const struct usb_device *devices, size_t count,
-                  struct error *err)
-{
-    char there[ERROR_HINT_MAX - 128] = "";
-    for (size_t i = 0; i < count && i < NAMED_MAX; i++)
-        text_append(there, sizeof there, "%s%s (%04x:%04x%s%s)", i ? ", " : "", devices[i].name,
-                    devices[i].vid, devices[i].pid, devices[i].product[0] ? " " : "",
-                    devices[i].product);
-    error_set(err, ERR_NO_DEVICE, "opening %s: there is no such USB device", name);
-    if (count > 0)
-        return error_hint(err, "on the bus are: %s%s", there, count > NAMED_MAX ? " ..." : "");
-    error_hint(err,
-               "no USB device is there at all: is the board plugged in, and the cable one that "
-               "carries data?");
-    return ERR_NO_DEVICE;
-}
-
-int usb_gone(const struct usb *usb, const char *why, struct error *err)
-{
-    char label[USB_LABEL_MAX];
-    usb_label(usb, label);
-    error_set(err, ERR_GONE, "%s: the device is gone (%s)", label, why);
-    error_hint(err, "check the cable and the board's power; `mflash detect` shows what is there "
-                    "now");
-    return ERR_GONE;
-}
-
-static void describe(const struct usb *usb, const struct usb_transfer *transfer, char *text,
-                     size_t size)
-{
-    char label[USB_LABEL_MAX];
-    usb_label(usb, label);
-    const struct usb_setup *setup = &transfer->setup;
-    if (transfer->endpoint == 0)
-        (void)snprintf(text, size, "%s: request %02x %02x (value 0x%04x, index 0x%04x, %u bytes)",
-                       label, setup->type, setup->request, setup->value, setup->index,
-                       setup->length);
-    else
-        (void)snprintf(text, size, "%s: %s %zu bytes %s endpoint 0x%02x", label,
-                       transfer->endpoint & USB_DIRECTION_IN ? "reading up to" : "writing",
-                       transfer->length, transfer->endpoint & USB_DIRECTION_IN ? "from" : "to",
-                       transfer->endpoint);
-}
-
-/* What each end means, and what to try next. */
-static const struct {
-    enum error_code code;
-    const char *answer, *hint;
-} ends[] = {
-    [USB_PENDING] = {ERR_NO_ANSWER, "no answer yet", ""},
-    [USB_DONE] = {OK, "", ""},
-    [USB_STALL] = {ERR_STALL, "the device refused it (stall)",
-                   "unplug the board, start its bootloader again, and try once more"},
-    [USB_CANCELLED] = {ERR_NO_ANSWER, "no answer before the deadline",
-                       "is the board still in its bootloader? Unplug it and plug it in again"},
-    [USB_BABBLE] = {ERR_PROTOCOL, "the device sent more than was asked for",
-                    "try another cable, or a port without a hub"},
-    [USB_GONE] = {ERR_GONE, "the device is gone",
-                  "check the cable and the board's power; `mflash detect` shows what is there now"},
-    [USB_FAILED] = {ERR_FAILED, "the transfer failed on the bus",
-                    "try another cable, or a port without a hub; `sudo dmesg | tail` shows what "
-                    "the kernel saw"},
-};
-
-int usb_ended(const struct usb *usb, const struct usb_transfer *transfer, struct error *err)
-{
-    char text[USB_LABEL_MAX + 96];
-    if (transfer->end == USB_DONE)
-        return OK;
-    describe(usb, transfer, text, sizeof text);
-    if (transfer->endpoint != 0 && !(transfer->endpoint & USB_DIRECTION_IN))
-        text_append(text, sizeof text, ", %zu went", transfer->actual);
-    error_set(err, ends[transfer->end].code, "%s: %s", text, ends[transfer->end].answer);
-    error_hint(err, "%s", ends[transfer->end].hint);
-    return ends[transfer->end].code;
 }
 
 /* ---- tracing ---- */

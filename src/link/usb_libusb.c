@@ -300,27 +300,6 @@ static const struct usb_ops libusb_ops = {
     .close = handle_close,
 };
 
-int usb_no_permission(const struct usb_device *device, const char *node, const struct stat *is,
-                      struct error *err)
-{
-    char group[64];
-    host_group(is->st_gid, group, sizeof group);
-    error_set(err, ERR_PERMISSION,
-              "opening %s (%04x:%04x%s%s): permission denied (%s, group %s, mode %04o)",
-              device->name, device->vid, device->pid, device->product[0] ? " " : "",
-              device->product, node, group, (unsigned)(is->st_mode & 07777));
-    if (is->st_gid != 0 && (is->st_mode & 0060) == 0060)
-        return error_hint(err, "`sudo usermod -aG %s $USER`, then log in again", group);
-    return error_hint(
-        err,
-        "`echo 'SUBSYSTEM==\"usb\", ATTR{idVendor}==\"%04x\", ATTR{idProduct}==\"%04x\", "
-        "MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\"' | sudo tee "
-        "/etc/udev/rules.d/61-mflash-%04x-%04x.rules && sudo udevadm control --reload && sudo "
-        "udevadm trigger --action=add --attr-match=idVendor=%04x`; mflash's `sudo make install` "
-        "puts rules for all boards",
-        device->vid, device->pid, device->vid, device->pid, device->vid);
-}
-
 static int open_failed(const struct usb_device *device, const char *node, int number,
                        struct error *err)
 {

@@ -105,6 +105,7 @@ static void whole_run(struct session *session, const struct image *image)
     struct error err;
     if (m->connect(session, &err) != OK)
         return;
+    (void)m->equal(session, &job, &sector, 1, &(bool){false}, &err);
     (void)m->write(session, &job, &err);
     (void)m->verify(session, &job, &err);
     (void)m->info(session, &info, &err);
@@ -128,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {"sam4e8e", {.start = 0x400000}},
         {"samd21g18a", {.start = 0x2000, .has_start = true}},
         {"samd51j19a", {.start = 0x4000, .has_start = true}},
+        {"at91sam7s512", {.start = 0x100000}},
     };
     uint8_t bytes[IMAGE_BYTES];
     struct image image = {.count = 0};

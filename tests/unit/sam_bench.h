@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "board/chip.h"
 #include "virtual_serial.h"
 
 enum { SAM_BENCH_FLASH = 0x100000, SAM_BENCH_OPTIONS = 512 };
@@ -21,8 +23,8 @@ struct sam_bench {
     struct serial *serial;
 };
 
-extern const struct vmodel vmodel_sam3x, vmodel_sam3x_uart, vmodel_sam4e, vmodel_samd21,
-    vmodel_samd51;
+extern const struct vmodel vmodel_sam7s, vmodel_sam3x, vmodel_sam3x_uart, vmodel_sam4e,
+    vmodel_samd21, vmodel_samd51;
 
 /* Blank memories; nothing is made or opened yet, so that a test can change bench->config. */
 struct sam_bench *sam_bench_new(const struct vmodel *model, const char *variant);

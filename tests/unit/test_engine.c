@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "engine.h"
 #include "method_rig.h"
 
 extern const struct vmodel vmodel_optiboot;
 extern const struct vmodel vmodel_stk500boot;
+extern const struct vmodel vmodel_sam3x, vmodel_samd21, vmodel_stm32_rom;
 
 struct bench {
     struct rig *rig; /* the board; its session is not used, the engine has its own */
@@ -22,6 +24,7 @@ struct bench {
     struct plan_options options;
     volatile sig_atomic_t stop;
     size_t stop_at;
+    size_t sum, before; /* progress over all phases */
     struct error err;
 };
 
@@ -31,6 +34,27 @@ static void stop_when(void *user, size_t done, size_t total)
     (void)total;
     if (bench->stop_at && done >= bench->stop_at)
         bench->stop = 1;
+}
+
+/* Over all phases. */
+static void stop_when_sum(void *user, size_t done, size_t total)
+{
+    struct bench *bench = user;
+    (void)total;
+    bench->sum += done > bench->before ? done - bench->before : done;
+    bench->before = done;
+    if (bench->stop_at && bench->sum >= bench->stop_at)
+        bench->stop = 1;
+}
+
+/* Noise behind a stack pointer and a reset vector. */
+static void program_image(struct rig *rig, uint64_t start, size_t length)
+{
+    uint32_t sp = (uint32_t)rig->chip->ram[0].start + 0x2000, reset = (uint32_t)start + 0x101;
+    rig_image(rig, MEM_FLASH, start, length);
+    put_le32(rig->image.segments[0].data, sp);
+    put_le32(rig->image.segments[0].data + 4, reset);
+    rig->image.vectors = (struct vector_facts){.plausible = true, .sp = sp, .reset = reset};
 }
 
 static struct bench *bench_new(const struct vmodel *model, const char *board, const char *method)
@@ -71,8 +95,10 @@ static int flash(struct bench *bench, const struct line_faults *faults)
     int status =
         plan_flash(&bench->plan, engine->target.board, engine->target.loader, engine->target.method,
                    &bench->rig->image, &bench->options, &bench->err);
-    if (status)
+    if (status) {
+        print_message("%s\n", bench->err.message);
         return status;
+    }
     engine->session.serial = virtual_serial(bench->rig->device, faults);
     engine->state = STATE_UNTOUCHED;
     engine->result = (struct engine_result){0};
@@ -122,8 +148,8 @@ static void diff_skips_what_is_there(void **state)
     bench->options.diff = DIFF_YES;
     assert_int_equal(flash(bench, NULL), OK);
     assert_true(rig_holds_image(bench->rig));
-    assert_int_equal(bench->engine.result.bytes, 128);
-    assert_int_equal(bench->engine.result.skipped, 3000 - 128);
+    assert_int_equal(bench->engine.result.bytes, 2 * 128); /* and the one with the vectors */
+    assert_int_equal(bench->engine.result.skipped, 3000 - 2 * 128);
     assert_int_equal(flash(bench, NULL), OK);
     assert_int_equal(bench->engine.result.bytes, 0);
     assert_int_equal(bench->engine.result.skipped, 3000);
@@ -143,6 +169,83 @@ static void where_pages_have_an_order_diff_leaves_an_unchanged_tail_out(void **s
     assert_true(rig_holds_image(bench->rig));
     assert_int_equal(bench->engine.result.bytes, 1024);
     assert_int_equal(bench->engine.result.skipped, 5000 - 1024);
+    bench_free(bench);
+}
+
+/* The chip's own checksums tell: nobody has to ask for it. */
+static void auto_skips_what_the_chip_says_is_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct vmodel *model;
+        const char *board;
+        uint64_t base, start;
+    } boards[] = {{&vmodel_sam3x, "arduino-due-native", 0x80000, 0x80000},
+                  {&vmodel_samd21, "arduino-zero", 0, 0x2000}};
+    for (size_t i = 0; i < sizeof boards / sizeof boards[0]; i++) {
+        struct bench *bench = bench_new(boards[i].model, boards[i].board, "samba");
+        uint64_t offset = boards[i].start - boards[i].base;
+        uint8_t *app = bench->rig->flash + offset;
+        memset(bench->rig->flash, 0xff, (size_t)offset); /* the model's own loader */
+        memset(app, 0xff, 4);                            /* no application starts */
+        rig_remake(bench->rig);
+        program_image(bench->rig, boards[i].start, 20001);
+        assert_int_equal(flash(bench, NULL), OK);
+        assert_int_equal(bench->engine.result.skipped, 0);
+        app[5000] ^= 0x55;
+        app[20000] ^= 0x55; /* of the last sector the image has 33 bytes */
+        app[20001] ^= 0x55; /* not the image's */
+        rig_remake(bench->rig);
+        assert_int_equal(flash(bench, NULL), OK);
+        assert_true(rig_holds_image(bench->rig));
+        assert_int_equal(bench->engine.result.bytes, 2 * 256 + 33);
+        assert_int_equal(bench->engine.result.skipped, 20001 - 2 * 256 - 33);
+        assert_int_equal(bench->engine.result.verified, TRI_TRUE);
+        rig_remake(bench->rig);
+        assert_int_equal(flash(bench, NULL), OK);
+        assert_int_equal(bench->engine.result.bytes, 0);
+        assert_int_equal(bench->engine.result.skipped, 20001);
+        assert_int_equal(bench->engine.result.verified, TRI_TRUE);
+        rig_remake(bench->rig);
+        bench->options.diff = DIFF_NO;
+        assert_int_equal(flash(bench, NULL), OK);
+        assert_int_equal(bench->engine.result.bytes, 20001);
+        bench_free(bench);
+    }
+}
+
+static void an_interrupted_run_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    struct bench *bench = bench_new(&vmodel_sam3x, "arduino-due-native", "samba");
+    program_image(bench->rig, 0x80000, 40000);
+    bench->stop_at = 40000 + 16384; /* compared, and two slabs written */
+    bench->engine.events.progress = stop_when_sum;
+    assert_int_equal(flash(bench, NULL), ERR_INTERRUPTED);
+    bench->stop = 0;
+    bench->stop_at = 0;
+    rig_remake(bench->rig);
+    assert_int_equal(flash(bench, NULL), OK);
+    assert_true(rig_holds_image(bench->rig));
+    assert_true(bench->engine.result.skipped >= 16384 - 256);
+    assert_int_equal(bench->engine.result.skipped + bench->engine.result.bytes, 40000);
+    bench_free(bench);
+}
+
+/* What a whole erase takes away must be written again, equal or not. */
+static void diff_with_a_chip_erase_is_all_or_nothing(void **state)
+{
+    (void)state;
+    struct bench *bench = bench_new(&vmodel_stm32_rom, "generic-stm32f103xe", "stm32-uart");
+    program_image(bench->rig, 0x08000000, 5000);
+    assert_int_equal(flash(bench, NULL), OK);
+    bench->rig->flash[3000] ^= 0x55;
+    bench->options.diff = DIFF_YES;
+    bench->options.erase = ERASE_CHIP;
+    rig_remake(bench->rig);
+    assert_int_equal(flash(bench, NULL), OK);
+    assert_true(rig_holds_image(bench->rig));
+    assert_int_equal(bench->engine.result.bytes, 5000);
     bench_free(bench);
 }
 
@@ -218,6 +321,9 @@ int main(void)
         cmocka_unit_test(without_verify_nothing_is_said_to_be_verified),
         cmocka_unit_test(diff_skips_what_is_there),
         cmocka_unit_test(where_pages_have_an_order_diff_leaves_an_unchanged_tail_out),
+        cmocka_unit_test(auto_skips_what_the_chip_says_is_there),
+        cmocka_unit_test(an_interrupted_run_goes_on_where_it_was),
+        cmocka_unit_test(diff_with_a_chip_erase_is_all_or_nothing),
         cmocka_unit_test(an_interruption_before_the_first_write_leaves_the_board_untouched),
         cmocka_unit_test(an_interruption_while_writing_leaves_the_bootloader_alive),
         cmocka_unit_test(a_link_that_goes_away_leaves_an_unknown_state),

@@ -340,6 +340,26 @@ static void a_recipe_knows_no_commands(void **state)
     assert_non_null(strstr(f->err.message, "rm"));
 }
 
+static void a_can_image_for_another_bit_rate_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct can_status bus = {.name = "can0", .bitrate = 500000};
+    f->image.klipper = (struct klipper_facts){.present = true, .can_bitrate = 1000000};
+    assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), ERR_REFUSED);
+    assert_string_equal(f->err.check, "can-bitrate");
+    assert_non_null(strstr(f->err.message, "1000000"));
+    assert_non_null(strstr(f->err.message, "500000"));
+    f->options.forced = 1U << CHECK_CAN_BITRATE;
+    assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), OK);
+    assert_non_null(strstr(f->warnings, "can-bitrate"));
+    f->options.forced = 0;
+    bus.bitrate = 0; /* slcan and vcan do not tell */
+    assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), OK);
+    bus.bitrate = 500000;
+    f->image.klipper.can_bridge = true; /* its node is reached over USB */
+    assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -369,6 +389,7 @@ int main(void)
         TEST(a_recipe_refuses_fuses_that_lock_the_user_out),
         TEST(a_bootloader_below_its_section_is_refused),
         TEST(a_recipe_knows_no_commands),
+        TEST(a_can_image_for_another_bit_rate_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

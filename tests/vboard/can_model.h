@@ -32,6 +32,9 @@ struct vcan_bus {
     /* Gives a frame to the bus: it waits for its turn (lower ids first). The model counts its
      * mailboxes: sent() tells when one is free again. */
     void (*send)(struct vcan_bus *bus, struct vcan *node, const struct can_frame *frame);
+    /* Empties the node's mailboxes: what is not on the wire yet, nor out, never goes; sent() does
+     * not come for it. What a reset of the controller does. */
+    void (*abort)(struct vcan_bus *bus, struct vcan *node);
 };
 
 /* One node; the first member of each model's own struct. */
@@ -39,6 +42,10 @@ struct vcan {
     const struct vcan_ops *ops;
     struct vcan_bus *bus; /* set by the bus */
     uint64_t parked;      /* the moment its last bus was taken away */
+    /* Set by the model while its controller is not on the bus (not set up yet after a reset, or for
+     * another bit rate): it hears nothing, acknowledges nothing and sends nothing. */
+    bool deaf;
+    char name[16]; /* set by the model: what hosts call the node (its UUID in hexadecimal), or "" */
 };
 
 #endif

@@ -36,7 +36,9 @@ static void find(const struct vmemory *flash, uint64_t offset, struct klipper_fa
 
 static bool built_for(const struct klipper_facts *facts, enum klipper_link link)
 {
-    return strcmp(klipper_transport(facts), link == KLIPPER_UART ? "UART" : "USB") == 0;
+    static const char *const names[] = {
+        [KLIPPER_UART] = "UART", [KLIPPER_USB] = "USB", [KLIPPER_CAN] = "CAN"};
+    return strcmp(klipper_transport(facts), names[link]) == 0;
 }
 
 void klipper_app_start(struct klipper_app *app, const struct vmemory *flash, uint64_t offset,
@@ -51,6 +53,7 @@ void klipper_app_start(struct klipper_app *app, const struct vmemory *flash, uin
         .dictionary = flash->bytes + facts.address,
         .length = facts.length,
         .leave_at = UINT64_MAX,
+        .reset = facts.reset,
     };
 }
 
@@ -123,14 +126,16 @@ static void identify(const struct klipper_app *app, struct vline *line, uint32_t
     send_block(app, line, content, length + data);
 }
 
-/* Identify is all that is known here; what follows another command cannot be told apart. */
-static void dispatch(const struct klipper_app *app, struct vline *line)
+/* Identify and reset are all that is known here; what follows another command cannot be told
+ * apart. */
+static void dispatch(struct klipper_app *app, struct vline *line)
 {
     const uint8_t *at = app->block + 2, *end = app->block + app->block[0] - TRAILER;
-    uint32_t command, offset, count;
+    uint32_t command = 0, offset, count;
     while (at < end && get_vlq(&at, end, &command) && command == IDENTIFY &&
            get_vlq(&at, end, &offset) && get_vlq(&at, end, &count))
         identify(app, line, offset, count);
+    app->restarts = app->reset && command == app->reset;
 }
 
 /* ---- blocks of the host ---- */
@@ -168,7 +173,8 @@ static void good_block(struct klipper_app *app, struct vline *line)
         app->sequence = (app->sequence + 1) & 0x0f;
         dispatch(app, line);
     }
-    send_ack(app, line);
+    if (!app->restarts)
+        send_ack(app, line);
     drop(app, app->block[0]);
 }
 

@@ -13,7 +13,7 @@
 
 enum { KLIPPER_BLOCK_MAX = 64 };
 
-enum klipper_link { KLIPPER_UART, KLIPPER_USB };
+enum klipper_link { KLIPPER_UART, KLIPPER_USB, KLIPPER_CAN };
 
 struct klipper_app {
     bool running;
@@ -27,6 +27,8 @@ struct klipper_app {
     bool need_sync, need_valid;
     uint64_t leave_at; /* it was asked for the bootloader; else UINT64_MAX */
     bool leaving;      /* and nothing can change that any more */
+    uint32_t reset;    /* the message that restarts it */
+    bool restarts;     /* it came; so far only a CAN node acts on it */
 };
 
 /* The chip starts what its flash holds from `offset` on. app->running: it is Klipper, for this

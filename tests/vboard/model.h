@@ -19,6 +19,9 @@ struct vserial;
 /* Why a chip starts: power-on, reset pin, watchdog. */
 enum vreset { VRESET_POWER, VRESET_PIN, VRESET_WATCHDOG };
 
+/* VPROGRAM_KLIPPER: the application is Klipper, and built for this port. */
+enum vprogram { VPROGRAM_LOADER, VPROGRAM_APPLICATION, VPROGRAM_KLIPPER };
+
 struct vserial_ops {
     void (*reset)(struct vserial *dev, enum vreset cause);
     void (*receive)(struct vserial *dev, uint8_t byte);
@@ -33,6 +36,8 @@ struct vserial_ops {
      * leave): bytes then wait in the receiver, rx_depth of them, or are lost. It may end by tick()
      * or by a byte leaving. NULL: never. */
     bool (*busy)(const struct vserial *dev);
+    /* USB: which program has the chip, and so what it is on the bus. NULL: always the loader. */
+    enum vprogram (*runs)(const struct vserial *dev);
     void (*destroy)(struct vserial *dev);
 };
 

@@ -1,10 +1,11 @@
-@ program: pages from RAM into the flash of an EEFC, as many as fit into the buffer, in one call.
+@ program: pages from RAM into the flash of an EEFC or EFC, as many as fit into the buffer, in one call.
 @
 @ Header (words, from the block's start): +00 stack, +04 entry, +08 source, +0c destination,
 @ +10 pages left, +14 words in a page, +18 address of FCR, +1c FCR word of the first page,
 @ +20 status: all FSR values seen, ored. Done when +10 is 0; an error bit in +20 ends it early, and
 @ a controller that never gets ready ends it too, with pages left and no error bit.
 @ The latch takes whole words in rising order (SAM3X data sheet, "Write Commands"); FSR is FCR + 4.
+@ On an ARM7, whose monitor needs no entry there, +04 is 0: it has no dsb either.
 
         .syntax unified
         .arch   armv6-m
@@ -25,8 +26,11 @@ word:   ldmia   r0!, {r3}
         bne     word
         str     r0, [r7, #0x08]
         str     r1, [r7, #0x0c]
+        ldr     r0, [r7, #0x04]
+        cmp     r0, #0
+        beq     start
         dsb                             @ the Cortex-M7 buffers stores
-        str     r5, [r4]
+start:  str     r5, [r4]
         movs    r2, #1
         lsls    r2, r2, #20             @ looks at FSR: a tenth of a second and more
 poll:   ldr     r3, [r4, #4]
@@ -47,4 +51,12 @@ ready:  movs    r3, #0x0e               @ FCMDE, FLOCKE, FLERR
         str     r3, [r7, #0x10]
         bne     page
 done:   str     r6, [r7, #0x20]
-        pop     {r4-r7, pc}
+        movs    r2, r7
+        pop     {r4-r7}
+        pop     {r3}                    @ an ARM7's pop into pc does not leave Thumb
+        ldr     r1, [r2, #0x04]
+        cmp     r1, #0
+        bne     back
+        ldr     r1, [r2]                @ and its monitor wants its stack anew after each G
+        mov     sp, r1
+back:   bx      r3

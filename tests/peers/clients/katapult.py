@@ -125,16 +125,7 @@ def dictionary(port, image):
     print("dictionary of %d bytes" % len(got))
 
 
-def main(path, baud, action, *files):
-    port, image = Port(path, int(baud)), b"".join(open(f, "rb").read() for f in files)
-    if action == "request":
-        port.write(b"~ \x1c Request Serial Bootloader!! ~")
-        return termios.tcdrain(port.fd)
-    if action == "touch":
-        return port.rate(1200)  # closing drops DTR
-    if action == "dictionary":
-        return dictionary(port, image)
-    node = Katapult(port)
+def perform(node, action, image):
     print(action, node.mcu, node.protocol, "0x%08x" % node.start, node.block, node.version)
     for address, data in node.blocks(image):
         if action == "flash" and node.ask(0x12, address + data) != address:
@@ -147,4 +138,17 @@ def main(path, baud, action, *files):
         node.ask(0x15)
 
 
-main(*sys.argv[1:])
+def main(path, baud, action, *files):
+    port, image = Port(path, int(baud)), b"".join(open(f, "rb").read() for f in files)
+    if action == "request":
+        port.write(b"~ \x1c Request Serial Bootloader!! ~")
+        return termios.tcdrain(port.fd)
+    if action == "touch":
+        return port.rate(1200)  # closing drops DTR
+    if action == "dictionary":
+        return dictionary(port, image)
+    perform(Katapult(port), action, image)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

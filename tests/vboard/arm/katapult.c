@@ -44,7 +44,7 @@ static bool begins(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-static bool has_word(const char *variant, const char *word)
+bool katapult_has_word(const char *variant, const char *word)
 {
     size_t length = strlen(word);
     for (const char *at = variant; at && *at; at += *at == ',') {
@@ -60,7 +60,8 @@ static uint32_t application_start(const char *chip, const char *variant)
 {
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         if (begins(chip, starts[i].chips))
-            return has_word(variant, starts[i].other) ? starts[i].other_start : starts[i].start;
+            return katapult_has_word(variant, starts[i].other) ? starts[i].other_start
+                                                               : starts[i].start;
     return 0;
 }
 
@@ -90,9 +91,11 @@ bool katapult_init(struct katapult *k, const struct vconfig *config,
     k->flash = config->flash;
     k->faults = config->faults;
     k->start = application_start(chip->name, variant);
-    k->protocol = has_word(variant, "1.0") ? 0x010000 : 0x010100;
-    k->version = has_word(variant, "1.0") ? NULL : has_word(variant, "no-version") ? "" : VERSION;
-    k->button = has_word(variant, "button");
+    k->protocol = katapult_has_word(variant, "1.0") ? 0x010000 : 0x010100;
+    k->version = katapult_has_word(variant, "1.0")          ? NULL
+                 : katapult_has_word(variant, "no-version") ? ""
+                                                            : VERSION;
+    k->button = katapult_has_word(variant, "button");
     k->page_address = k->start;
     name_mcu(k, config->faults.wrong_id);
     k->state = config->app && katapult_has_application(k) ? KATAPULT_APPLICATION : KATAPULT_LOADER;

@@ -200,6 +200,14 @@ static void board_tick(struct vserial *dev)
         katapult_restart(k, KATAPULT_REQUESTED);
 }
 
+static enum vprogram board_runs(const struct vserial *dev)
+{
+    const struct board *board = (const struct board *)dev;
+    if (board->katapult.state != KATAPULT_APPLICATION)
+        return VPROGRAM_LOADER;
+    return board->app.running ? VPROGRAM_KLIPPER : VPROGRAM_APPLICATION;
+}
+
 static void board_destroy(struct vserial *dev)
 {
     free(dev);
@@ -212,6 +220,7 @@ static const struct vserial_ops board_ops = {
     .tick = board_tick,
     .lines = board_lines,
     .busy = board_busy,
+    .runs = board_runs,
     .destroy = board_destroy,
 };
 

@@ -3,7 +3,8 @@
  *
  * Two things to know: RAM is copied in and out, everything else goes through the model's own bus;
  * and the code must come back as the monitor's compiler expects it of any function (AAPCS): SP and
- * R4 to R11 as they were.
+ * R4 to R11 as they were. The monitor of SAM7 is an exception, by what BOSSA's applet tells of it:
+ * each G costs it some of its stack, unless the code brings SP back to where stack is free.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ enum {
     INSTRUCTIONS_MAX = 40000000,
     INSTRUCTIONS_EACH_US = 32, /* a core at 48 MHz, one and a half cycles each */
     CALLEE_SAVED = 8,          /* R4 to R11 */
+    STACK_LOST = 8,            /* by each G of a SAM7 */
+    THUMB = 0x20,              /* in CPSR */
 };
 
 static const int saved_registers[CALLEE_SAVED] = {
@@ -71,26 +74,33 @@ static bool map(struct sam *sam, uc_engine *engine)
     return good;
 }
 
-bool applet_open(struct sam *sam)
-{
-    uc_engine *engine;
-    uc_hook hook;
-    void (*counter)(uc_engine *, uint64_t, uint32_t, void *) = count;
-    void *callback; /* POSIX: function pointers fit; ISO C has no cast for it */
-    memcpy(&callback, &counter, sizeof callback);
-    if (uc_open(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS, &engine) != UC_ERR_OK)
-        return false;
-    sam->engine = engine;
-    /* Every block: a range that ends before it begins. */
-    return uc_ctl_set_cpu_model(engine, sam->kind->cpu) == UC_ERR_OK && map(sam, engine) &&
-           uc_hook_add(engine, &hook, UC_HOOK_BLOCK, callback, sam, 1, 0) == UC_ERR_OK;
-}
-
 void applet_close(struct sam *sam)
 {
     if (sam->engine)
         uc_close(sam->engine);
     sam->engine = NULL;
+}
+
+/* At the first G: many a host never says one. */
+static bool open_engine(struct sam *sam)
+{
+    uc_engine *engine;
+    uc_hook hook;
+    if (sam->engine)
+        return true;
+    void (*counter)(uc_engine *, uint64_t, uint32_t, void *) = count;
+    void *callback; /* POSIX: function pointers fit; ISO C has no cast for it */
+    memcpy(&callback, &counter, sizeof callback);
+    uc_mode mode = sam->kind->controller == SAM_EFC ? UC_MODE_ARM : UC_MODE_THUMB | UC_MODE_MCLASS;
+    if (uc_open(UC_ARCH_ARM, mode, &engine) != UC_ERR_OK)
+        return false;
+    sam->engine = engine;
+    /* Every block: a range that ends before it begins. */
+    if (uc_ctl_set_cpu_model(engine, sam->kind->cpu) == UC_ERR_OK && map(sam, engine) &&
+        uc_hook_add(engine, &hook, UC_HOOK_BLOCK, callback, sam, 1, 0) == UC_ERR_OK)
+        return true;
+    applet_close(sam);
+    return false;
 }
 
 /* ---- one run ---- */
@@ -133,9 +143,10 @@ static bool give_ram(struct sam *sam, uc_engine *engine)
     return true;
 }
 
-static void set_registers(uc_engine *engine, uint32_t sp)
+/* The monitor of a Cortex-M is Thumb code, that of an ARM7 is not. */
+static void set_registers(uc_engine *engine, uint32_t sp, bool arm7)
 {
-    uint32_t link = LANDING | 1;
+    uint32_t link = arm7 ? LANDING : LANDING | 1;
     uc_reg_write(engine, UC_ARM_REG_SP, &sp);
     uc_reg_write(engine, UC_ARM_REG_LR, &link);
     for (uint32_t i = 0; i < CALLEE_SAVED; i++) {
@@ -145,14 +156,17 @@ static void set_registers(uc_engine *engine, uint32_t sp)
 }
 
 /* What is wrong with the way it came back, or NULL. */
-static const char *bad_return(uc_engine *engine, uint32_t sp)
+static const char *bad_return(uc_engine *engine, uint32_t sp, bool arm7)
 {
     uint32_t value = 0;
     uc_reg_read(engine, UC_ARM_REG_PC, &value);
     if ((value & ~1u) != LANDING)
         return "an applet that did not return";
+    uc_reg_read(engine, UC_ARM_REG_CPSR, &value);
+    if (arm7 && value & THUMB)
+        return "an applet that returned in Thumb state";
     uc_reg_read(engine, UC_ARM_REG_SP, &value);
-    if (value != sp)
+    if (value != sp && !arm7)
         return "an applet that moved SP";
     for (uint32_t i = 0; i < CALLEE_SAVED; i++) {
         uc_reg_read(engine, saved_registers[i], &value);
@@ -162,12 +176,24 @@ static const char *bad_return(uc_engine *engine, uint32_t sp)
     return NULL;
 }
 
+/* A SAM7's monitor goes on with the stack it finds; it may be anywhere in RAM above its own. */
+static const char *bad_stack(struct sam *sam, uc_engine *engine)
+{
+    const struct span *own = &sam->kind->monitor_ram[0];
+    uc_reg_read(engine, UC_ARM_REG_SP, &sam->sp);
+    sam->sp -= STACK_LOST;
+    bool in_ram = sam->sp > own->start + own->size &&
+                  sam->sp <= sam->ram[0].start + sam->ram[0].size && sam->sp % 4 == 0;
+    return in_ram ? NULL : "a stack that has run into the monitor's variables";
+}
+
 static void execute(struct sam *sam, uint32_t base, uint32_t sp, uint32_t pc)
 {
     uc_engine *engine = sam->engine;
     bool kept = true;
     sam->instructions = 0;
-    set_registers(engine, sp);
+    bool arm7 = sam->kind->controller == SAM_EFC;
+    set_registers(engine, sp, arm7);
     uc_err err = uc_emu_start(engine, pc, LANDING, 0, 0);
     for (size_t i = 0; i < SAM_RAM_MAX; i++)
         if (sam->ram[i].size)
@@ -175,21 +201,25 @@ static void execute(struct sam *sam, uint32_t base, uint32_t sp, uint32_t pc)
     sam_spend(sam, sam->instructions / INSTRUCTIONS_EACH_US);
     if (sam->reset_wanted || sam->state == SAM_DEAD)
         return;
-    const char *why = err == UC_ERR_OK ? bad_return(engine, sp) : uc_strerror(err);
+    const char *why = err == UC_ERR_OK ? bad_return(engine, sp, arm7) : uc_strerror(err);
     if (!why && !kept)
         why = "an applet that changed the monitor's RAM";
+    if (!why && arm7)
+        why = bad_stack(sam, engine);
     if (why)
         sam_die(sam, why, base);
 }
 
 void applet_run(struct sam *sam, uint32_t base)
 {
-    uint32_t sp, pc;
-    if (!sam_load(sam, base, 4, &sp) || !sam_load(sam, base + 4, 4, &pc))
+    uint32_t sp = sam->sp, pc = base;
+    if (sam->kind->controller == SAM_EFC)
+        base &= ~1u;
+    else if (!sam_load(sam, base, 4, &sp) || !sam_load(sam, base + 4, 4, &pc))
         return;
     if (!(pc & 1))
         sam_die(sam, "a jump to an even address", pc);
-    else if (!give_ram(sam, sam->engine))
+    else if (!open_engine(sam) || !give_ram(sam, sam->engine))
         sam_die(sam, "no emulator", base);
     else
         execute(sam, base, sp, pc);

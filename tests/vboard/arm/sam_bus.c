@@ -17,6 +17,7 @@ enum {
     CHIPID_1 = 0x400e0940,
 };
 
+static const uint32_t system_arm7 = 0xfffff000; /* SAM7: DBGU, RSTC and MC in the last 4 KiB */
 static const uint32_t scb_cpuid = 0xe000ed00, scb_aircr = 0xe000ed0c, scb = 0xe000e000;
 
 /* What ROM and loader consist of behind their vectors: anything, but always the same. */
@@ -42,6 +43,11 @@ static struct sam_ram *ram_at(struct sam *sam, uint32_t address, unsigned size)
     return NULL;
 }
 
+bool sam_has_planes(const struct sam *sam)
+{
+    return sam->kind->controller == SAM_EEFC || sam->kind->controller == SAM_EFC;
+}
+
 bool sam_in_flash(const struct sam *sam, uint32_t address)
 {
     return in(address, sam->flash_base, (uint32_t)sam->flash.size);
@@ -58,8 +64,9 @@ static bool in_monitor(const struct sam *sam, uint32_t address)
 
 static uint32_t identity(const struct sam *sam)
 {
-    return sam->faults.wrong_id ? sam->kind->id_other
-                                : sam->chip->sam->id_value | sam->kind->id_more;
+    return sam->faults.wrong_id
+               ? sam->kind->id_other
+               : sam->chip->sam->id_value | (sam->kind->id_more & ~sam->chip->sam->id_mask);
 }
 
 static uint32_t program_word(const struct sam *sam, uint32_t at, unsigned size)
@@ -70,17 +77,19 @@ static uint32_t program_word(const struct sam *sam, uint32_t at, unsigned size)
     return value;
 }
 
-/* One word of the registers of an EEFC part. */
+/* One word of the registers of an EEFC or EFC part. */
 static bool load_sam3(struct sam *sam, uint32_t address, uint32_t *value)
 {
     const struct sam_part *part = sam->chip->sam;
+    bool arm7 = sam->kind->controller == SAM_EFC;
     for (size_t plane = 0; plane < part->planes; plane++)
         if (in(address, part->controllers[plane], EEFC_SIZE)) {
             *value = eefc_register(sam, plane, address - part->controllers[plane]);
             return true;
         }
     bool chipid =
-        in(address, CHIPID_0, 8) || (in(address, CHIPID_1, 8) && !sam->kind->small_sectors);
+        arm7 ? in(address, part->id_register, 8)
+             : in(address, CHIPID_0, 8) || (in(address, CHIPID_1, 8) && !sam->kind->small_sectors);
     if (!chipid)
         return false;
     *value = 0;
@@ -93,6 +102,8 @@ static bool load_sam3(struct sam *sam, uint32_t address, uint32_t *value)
 
 static bool load_register(struct sam *sam, uint32_t address, uint32_t *value)
 {
+    if (sam->kind->controller == SAM_EFC)
+        return load_sam3(sam, address, value);
     if (address == scb_cpuid) {
         *value = sam->kind->cpuid;
         return true;
@@ -130,21 +141,22 @@ static bool load_array(struct sam *sam, uint32_t address, unsigned size, uint32_
     const struct sam_kind *kind = sam->kind;
     if (kind->rom && (in(address, 0, ROM_SIZE) || in(address, kind->rom, ROM_SIZE)))
         *value = program_word(sam, address % ROM_SIZE, size);
-    else if (sam_in_flash(sam, address) && kind->controller == SAM_EEFC)
+    else if (sam_in_flash(sam, address) && sam_has_planes(sam))
         *value = eefc_flash(sam, address - sam->flash_base, size);
     else if (sam_in_flash(sam, address))
         *value = load_memory(sam, &sam->flash, address - sam->flash_base, size);
-    else if (kind->controller != SAM_EEFC && in(address, NVM_USER, (uint32_t)sam->options.size))
+    else if (!sam_has_planes(sam) && in(address, NVM_USER, (uint32_t)sam->options.size))
         *value = load_memory(sam, &sam->options, address - NVM_USER, size);
     else
         return false;
     return true;
 }
 
-/* A Cortex-M0+ takes no unaligned access at all, the others only in RAM. */
+/* A Cortex-M0+ and an ARM7 take no unaligned access at all, the others only in RAM. */
 static bool misaligned(const struct sam *sam, uint32_t address, unsigned size, bool ram)
 {
-    return address % size != 0 && (!ram || sam->kind->controller == SAM_D2X);
+    return address % size != 0 &&
+           (!ram || sam->kind->controller == SAM_D2X || sam->kind->controller == SAM_EFC);
 }
 
 bool sam_load(struct sam *sam, uint32_t address, unsigned size, uint32_t *value)
@@ -174,7 +186,8 @@ bool sam_load(struct sam *sam, uint32_t address, unsigned size, uint32_t *value)
 static bool store_register(struct sam *sam, uint32_t address, unsigned size, uint32_t value)
 {
     const struct sam_part *part = sam->chip->sam;
-    if (address == scb_aircr && size == 4) { /* key and SYSRESETREQ, ARMv7-M B3.2.6 */
+    if (address == scb_aircr && size == 4 &&
+        sam->kind->controller != SAM_EFC) { /* key and SYSRESETREQ, ARMv7-M B3.2.6 */
         sam->reset_wanted |= value >> 16 == 0x05fa && (value & 4);
         return true;
     }
@@ -182,7 +195,7 @@ static bool store_register(struct sam *sam, uint32_t address, unsigned size, uin
         sam->reset_wanted |= value >> 24 == 0xa5 && (value & 1);
         return true;
     }
-    if (sam->kind->controller != SAM_EEFC) {
+    if (!sam_has_planes(sam)) {
         if (!in(address, part->controllers[0], NVM_SIZE))
             return false;
         nvm_of(sam)->store(sam, address - part->controllers[0], size, value);
@@ -198,12 +211,12 @@ static bool store_register(struct sam *sam, uint32_t address, unsigned size, uin
 
 static bool store_outside(struct sam *sam, uint32_t address, unsigned size, uint32_t value)
 {
-    if (sam->kind->controller == SAM_EEFC && sam_in_flash(sam, address)) {
+    if (sam_has_planes(sam) && sam_in_flash(sam, address)) {
         eefc_latch(sam, address - sam->flash_base, size, value);
         return true;
     }
     if (sam_in_flash(sam, address) ||
-        (sam->kind->controller != SAM_EEFC && in(address, NVM_USER, (uint32_t)sam->options.size)))
+        (!sam_has_planes(sam) && in(address, NVM_USER, (uint32_t)sam->options.size)))
         return nvm_of(sam)->fill(sam, address, size, value);
     return store_register(sam, address, size, value);
 }
@@ -237,8 +250,13 @@ bool sam_window(const struct sam *sam, size_t n, struct span *window)
         flash,         {NVM_USER, 0x1000}, {DSU, 0x1000}, {sam->chip->sam->controllers[0], 0x1000},
         {scb, 0x1000},
     };
+    const struct span efc[] = {
+        {0, ROM_SIZE}, {sam->kind->rom, ROM_SIZE}, flash, {system_arm7, 0x1000}, {0, 0},
+    };
     if (n >= sizeof eefc / sizeof eefc[0])
         return false;
-    *window = sam->kind->controller == SAM_EEFC ? eefc[n] : nvm[n];
-    return true;
+    *window = sam->kind->controller == SAM_EEFC  ? eefc[n]
+              : sam->kind->controller == SAM_EFC ? efc[n]
+                                                 : nvm[n];
+    return window->size > 0;
 }

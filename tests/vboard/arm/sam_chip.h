@@ -1,7 +1,8 @@
 /*
- * A SAM chip with its SAM-BA monitor: SAM3X and SAM4E (monitor in ROM, EEFC), SAM D21 and D51
- * (monitor in flash, NVMCTRL). From the data sheets Atmel-11057 (SAM3X), Atmel-11157 (SAM4E),
- * DS40001882 (D21), DS60001507 (D51) and the published sources of the monitors.
+ * A SAM chip with its SAM-BA monitor: SAM7S and SAM7X (ARM7, EFC), SAM3X and SAM4E (monitor in ROM,
+ * EEFC), SAM D21 and D51 (monitor in flash, NVMCTRL). From the data sheets Atmel-6175 (SAM7S), 6120
+ * (SAM7X), Atmel-11057 (SAM3X), Atmel-11157 (SAM4E), DS40001882 (D21), DS60001507 (D51) and the
+ * published sources of the monitors.
  *
  * Two things to know: the monitor and an applet see one and the same bus (sam_load, sam_store), and
  * an access that would fault on silicon kills the monitor: nothing answers until the next reset.
@@ -21,8 +22,9 @@ enum {
     SAM_PAGE_MAX = 512,
     SAM_RAM_MAX = 2,    /* stretches of RAM */
     SAM_WINDOW_MAX = 8, /* stretches of everything else that an applet can reach */
-    /* vconfig.options of EEFC parts, where a bit at 0 is a bit that is set, as in the flash that
-     * holds them: GPNVM bits 0 to 7, then the lock bits, region 0 first. */
+    /* vconfig.options of EEFC and EFC parts, where a bit at 0 is a bit that is set, as in the flash
+     * that holds them: GPNVM bits 0 to 7 (EFC: the security bit, then GPNVM 0 to 2), then the lock
+     * bits, region 0 first. */
     SAM_EEFC_OPTIONS = 17,
     SAM_EEFC_LOCKS = 1,
     SAM_D2X_OPTIONS = 64,  /* the User Row's page */
@@ -30,7 +32,7 @@ enum {
     SAM_DATA_MAX = 1 << 20,
 };
 
-enum sam_controller { SAM_EEFC, SAM_D2X, SAM_D5X };
+enum sam_controller { SAM_EEFC, SAM_EFC, SAM_D2X, SAM_D5X };
 
 /* What distinguishes one monitor from another. */
 struct sam_kind {
@@ -54,7 +56,8 @@ struct sam_kind {
     bool keeps_packet;              /* what follows the data of S in its packet is a command */
     bool flash_reads_zero;          /* R straight from flash */
     bool small_sectors;             /* SAM4: EWP in the first 16 KiB only, EPA everywhere */
-    unsigned gpnvm_bits;
+    unsigned gpnvm_bits;            /* security bit included */
+    unsigned boot_bit;              /* its number in options; 0: there is none */
 };
 
 /* One EEFC and its plane. */
@@ -65,8 +68,8 @@ struct eefc {
     uint8_t latch[SAM_PAGE_MAX];
     uint32_t latch_next; /* where the next word belongs */
     bool running;
-    uint64_t until; /* microseconds */
-    uint8_t command;
+    uint64_t until;  /* microseconds */
+    uint8_t command; /* as an EEFC's */
     uint16_t argument;
     bool unique_id; /* between STUI and SPUI */
 };
@@ -146,7 +149,8 @@ struct sam {
     bool klipper;    /* the application is Klipper, not Arduino's core */
     bool untouched;  /* nothing has happened since it was made: power-on changes nothing */
     uint32_t flash_base, page;
-    uint8_t *loader; /* what the flash held below kind->start: erased, the monitor is no more */
+    uint8_t *loader;     /* what the flash held below kind->start: erased, the monitor is no more */
+    bool loader_touched; /* the flash there was erased or programmed */
     struct sam_ram ram[SAM_RAM_MAX];
 
     enum sam_state state;
@@ -164,6 +168,7 @@ struct sam {
     struct eefc planes[2];
     struct nvmctrl nvm;
     struct sam_monitor monitor;
+    uint32_t sp;  /* ARM7: of the monitor, where the next G finds it */
     void *engine; /* uc_engine */
     struct sam_window windows[SAM_WINDOW_MAX];
     uint64_t instructions;
@@ -196,6 +201,9 @@ bool sam_window(const struct sam *sam, size_t n, struct span *window);
 
 bool sam_in_flash(const struct sam *sam, uint32_t address);
 
+/* An EFC or an EEFC, whose planes work alike. */
+bool sam_has_planes(const struct sam *sam);
+
 /* ---- sam_eefc.c; `offset` into flash, or into the registers of a plane ---- */
 
 void eefc_reset(struct sam *sam, bool power);
@@ -206,7 +214,18 @@ void eefc_latch(struct sam *sam, uint32_t offset, unsigned size, uint32_t value)
 void eefc_settle(struct sam *sam);         /* ends what is over by now */
 uint64_t eefc_next(const struct sam *sam); /* when the next command ends, or UINT64_MAX */
 bool eefc_gpnvm(const struct sam *sam, unsigned bit);
+bool eefc_locked(const struct sam *sam, size_t plane, uint32_t region);
 void eefc_set_gpnvm(struct sam *sam, unsigned bit, bool set);
+
+/* ---- sam_efc.c: what differs on an EFC ---- */
+
+/* The EEFC's command for the EFC's, or EFC_NONE. */
+uint8_t efc_command(const struct eefc *efc, uint8_t command);
+enum { EFC_NONE = 0xff, EFC_SECURITY = 0xf0 }; /* SSB: an EEFC has SGPB 0 for that */
+uint64_t efc_duration(uint8_t command);
+
+/* FSR for the errors and readiness of an EEFC's. */
+uint32_t efc_status(const struct sam *sam, size_t plane, uint32_t status);
 
 /* ---- sam_d2x.c, sam_d5x.c, and what they share: sam_nvm.c ---- */
 
@@ -226,17 +245,28 @@ extern const struct nvm_ops nvm_d2x, nvm_d5x;
 
 const struct nvm_ops *nvm_of(const struct sam *sam); /* NULL for EEFC parts */
 bool nvm_busy(const struct sam *sam);
-bool nvm_locked(const struct sam *sam, uint32_t address);
+
+/* Why a command of the main array must not change `address`: one of these bits, or 0. What is below
+ * `boot` is protected. */
+struct nvm_errors {
+    uint16_t outside, locked, failed;
+};
+uint16_t nvm_refusal(struct sam *sam, uint32_t address, uint32_t boot,
+                     const struct nvm_errors *errors);
+
+/* Locks or unlocks the region around `address`; false: it is behind the array. */
+bool nvm_set_region(struct sam *sam, uint32_t address, bool unlock);
+
 void nvm_clear_buffer(struct sam *sam);
 void nvm_put(struct sam *sam, uint32_t at, unsigned size, uint32_t value);
 /* Bits from the page buffer into a memory, 1 to 0 only. */
 void nvm_program(struct sam *sam, struct vmemory *memory, uint32_t at, size_t length);
+void nvm_erase(struct sam *sam, uint32_t at, size_t length); /* of the array */
 
 enum { NVM_USER = 0x00804000 };
 
 /* ---- sam_applet.c ---- */
 
-bool applet_open(struct sam *sam);
 void applet_close(struct sam *sam);
 /* What G does: MSP from the first word at `base`, PC from the second. */
 void applet_run(struct sam *sam, uint32_t base);

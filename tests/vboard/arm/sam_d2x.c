@@ -60,23 +60,14 @@ static uint32_t boot_bytes(const struct sam *sam)
     return code == 7 ? 0 : 32768u >> code;
 }
 
-static bool is_protected(const struct sam *sam, uint32_t address)
-{
-    return address < boot_bytes(sam) || nvm_locked(sam, address);
-}
-
 /* True if a command of the main array may change `address`. */
 static bool may_change(struct sam *sam, uint32_t address)
 {
-    if (address >= sam->flash.size)
-        raise(sam, PROGE);
-    else if (is_protected(sam, address))
-        raise(sam, LOCKE);
-    else if (sam_fails(sam))
-        raise(sam, NVME);
-    else
-        return true;
-    return false;
+    static const struct nvm_errors errors = {PROGE, LOCKE, NVME};
+    uint16_t error = nvm_refusal(sam, address, boot_bytes(sam), &errors);
+    if (error)
+        raise(sam, error);
+    return !error;
 }
 
 static void work(struct sam *sam, uint64_t microseconds)
@@ -88,7 +79,7 @@ static void erase_row(struct sam *sam, uint32_t address)
 {
     if (!may_change(sam, address))
         return;
-    vmemory_erase(&sam->flash, address & ~(ROW - 1u), ROW);
+    nvm_erase(sam, address & ~(ROW - 1u), ROW);
     work(sam, ROW_TIME);
 }
 
@@ -122,16 +113,6 @@ static void user_row(struct sam *sam, uint8_t command, uint32_t address)
     }
 }
 
-static void set_region(struct sam *sam, uint32_t address, bool unlock)
-{
-    if (address >= sam->flash.size) {
-        raise(sam, PROGE);
-        return;
-    }
-    uint32_t bit = 1u << address / (sam->flash.size / sam->chip->sam->lock_regions);
-    sam->nvm.locks = unlock ? sam->nvm.locks | bit : sam->nvm.locks & ~bit;
-}
-
 static void execute(struct sam *sam, uint8_t command)
 {
     uint32_t address = sam->nvm.address * 2;
@@ -148,7 +129,8 @@ static void execute(struct sam *sam, uint8_t command)
         break;
     case LR:
     case UR:
-        set_region(sam, address, command == UR);
+        if (!nvm_set_region(sam, address, command == UR))
+            raise(sam, PROGE);
         break;
     case PBC:
         nvm_clear_buffer(sam);

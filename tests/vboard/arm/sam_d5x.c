@@ -52,23 +52,14 @@ static uint32_t boot_code(const struct sam *sam)
     return get_le32(sam->options.bytes) >> 26 & 15;
 }
 
-static bool is_protected(const struct sam *sam, uint32_t address)
-{
-    uint32_t boot = sam->nvm.protection_off ? 0 : (15 - boot_code(sam)) * BLOCK;
-    return address < boot || nvm_locked(sam, address);
-}
-
 static bool may_change(struct sam *sam, uint32_t address)
 {
-    if (address >= sam->flash.size)
-        raise(sam, ADDRE);
-    else if (is_protected(sam, address))
-        raise(sam, LOCKE);
-    else if (sam_fails(sam))
-        raise(sam, NVME);
-    else
-        return true;
-    return false;
+    static const struct nvm_errors errors = {ADDRE, LOCKE, NVME};
+    uint32_t boot = sam->nvm.protection_off ? 0 : (15 - boot_code(sam)) * BLOCK;
+    uint16_t error = nvm_refusal(sam, address, boot, &errors);
+    if (error)
+        raise(sam, error);
+    return !error;
 }
 
 static void work(struct sam *sam, uint64_t microseconds)
@@ -81,7 +72,7 @@ static void erase_block(struct sam *sam, uint32_t address)
 {
     if (!may_change(sam, address))
         return;
-    vmemory_erase(&sam->flash, address & ~(BLOCK - 1u), BLOCK);
+    nvm_erase(sam, address & ~(BLOCK - 1u), BLOCK);
     work(sam, BLOCK_TIME);
 }
 
@@ -118,16 +109,6 @@ static void write(struct sam *sam, uint32_t address, uint32_t size)
     work(sam, size == PAGE ? PAGE_TIME : QUAD_TIME);
 }
 
-static void set_region(struct sam *sam, uint32_t address, bool unlock)
-{
-    if (address >= sam->flash.size) {
-        raise(sam, ADDRE);
-        return;
-    }
-    uint32_t bit = 1u << address / (sam->flash.size / sam->chip->sam->lock_regions);
-    sam->nvm.locks = unlock ? sam->nvm.locks | bit : sam->nvm.locks & ~bit;
-}
-
 static void execute(struct sam *sam, uint8_t command)
 {
     uint32_t address = sam->nvm.address;
@@ -146,7 +127,8 @@ static void execute(struct sam *sam, uint8_t command)
         break;
     case LR:
     case UR:
-        set_region(sam, address, command == UR);
+        if (!nvm_set_region(sam, address, command == UR))
+            raise(sam, ADDRE);
         break;
     case PBC:
         nvm_clear_buffer(sam);

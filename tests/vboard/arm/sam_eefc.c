@@ -1,6 +1,7 @@
 /*
  * The Enhanced Embedded Flash Controller of SAM3X and SAM4E (data sheets Atmel-11057 and
- * Atmel-11157, chapter EEFC): one controller and one page latch for each plane.
+ * Atmel-11157, chapter EEFC): one controller and one page latch for each plane. The older EFC of
+ * SAM7 works the same way under other numbers: see sam_efc.c.
  *
  * Two things to know: a command takes effect when it ends, so that a reset meanwhile spoils it; and
  * reading FSR clears its error bits.
@@ -73,7 +74,7 @@ void eefc_set_gpnvm(struct sam *sam, unsigned bit, bool set)
     *bits = (uint8_t)(set ? *bits & ~mask : *bits | mask);
 }
 
-static bool locked(const struct sam *sam, size_t plane, uint32_t region)
+bool eefc_locked(const struct sam *sam, size_t plane, uint32_t region)
 {
     size_t bit = plane * plane_locks(sam) + region;
     return !(sam->options.bytes[SAM_EEFC_LOCKS + bit / 8] & 1u << bit % 8);
@@ -97,7 +98,7 @@ static bool any_locked(const struct sam *sam, size_t plane, uint32_t first, uint
         return true;
     for (uint32_t region = region_of(sam, first); region <= region_of(sam, first + pages - 1);
          region++)
-        if (locked(sam, plane, region))
+        if (eefc_locked(sam, plane, region))
             return true;
     return false;
 }
@@ -159,6 +160,8 @@ static bool is_valid(const struct sam *sam, size_t plane, const struct eefc *eef
         return epa_possible(sam, argument) && (argument & ~3u) < plane_pages(sam);
     case SGPB:
         return plane == 0 && argument < sam->kind->gpnvm_bits;
+    case EFC_SECURITY:
+        return plane == 0;
     case CGPB: /* only the ERASE pin takes the security bit away */
         return plane == 0 && argument < sam->kind->gpnvm_bits && argument != SECURITY;
     case GGPB:
@@ -177,6 +180,8 @@ static bool is_valid(const struct sam *sam, size_t plane, const struct eefc *eef
 
 static uint64_t duration(const struct sam *sam, uint8_t command)
 {
+    if (sam->kind->controller == SAM_EFC)
+        return efc_duration(command);
     switch (command) {
     case WP:
     case WPL:
@@ -226,7 +231,7 @@ static void list_locks(const struct sam *sam, size_t plane, struct eefc *eefc)
     for (uint32_t first = 0; first < plane_locks(sam); first += 32) {
         uint32_t word = 0;
         for (uint32_t i = 0; i < 32 && first + i < plane_locks(sam); i++)
-            word |= (uint32_t)locked(sam, plane, first + i) << i;
+            word |= (uint32_t)eefc_locked(sam, plane, first + i) << i;
         push(eefc, word);
     }
 }
@@ -278,6 +283,8 @@ static void take_effect(struct sam *sam, size_t plane)
         set_lock(sam, plane, region_of(sam, eefc->argument), false);
     if (command == SGPB || command == CGPB)
         eefc_set_gpnvm(sam, eefc->argument, command == SGPB);
+    if (command == EFC_SECURITY)
+        eefc_set_gpnvm(sam, SECURITY, true);
 }
 
 void eefc_settle(struct sam *sam)
@@ -356,6 +363,12 @@ static void command(struct sam *sam, size_t plane, uint32_t value)
     }
     eefc->command = (uint8_t)value;
     eefc->argument = (uint16_t)(value >> 8);
+    if (sam->kind->controller == SAM_EFC) {
+        eefc->command = efc_command(eefc, (uint8_t)(value & 0xf));
+        eefc->argument &= 0x3ff;
+        if (eefc->command == SGPB || eefc->command == CGPB)
+            eefc->argument++; /* bit 0 is the security bit here */
+    }
     begin(sam, plane);
 }
 
@@ -369,6 +382,8 @@ static uint32_t status(struct sam *sam, size_t plane)
     eefc->errors = 0;
     if (eefc->running)
         sam_spend(sam, POLL_TIME);
+    if (sam->kind->controller == SAM_EFC)
+        return efc_status(sam, plane, value);
     return value;
 }
 
@@ -380,7 +395,7 @@ uint32_t eefc_register(struct sam *sam, size_t plane, uint32_t offset)
         return eefc->fmr;
     case FSR:
         return status(sam, plane);
-    case FRR:
+    case FRR: /* of the EFC nobody gets so far */
         return eefc->result_at < eefc->result_count ? eefc->result[eefc->result_at++] : 0;
     default:
         return 0;
@@ -430,7 +445,8 @@ void eefc_latch(struct sam *sam, uint32_t offset, unsigned size, uint32_t value)
     else if (size == 2)
         value = (value & 0xffff) * 0x00010001u;
     bool in_order = at == eefc->latch_next || (size < 4 && at + 4 == eefc->latch_next);
-    if (!in_order || (eefc->fmr >> 8 & 0xf) != 6)
+    bool too_fast = sam->kind->controller == SAM_EEFC && (eefc->fmr >> 8 & 0xf) != 6;
+    if (!in_order || too_fast)
         value ^= 0x00100401;
     put_le32(eefc->latch + at, value);
     eefc->latch_next = (at + 4) % sam->page;
@@ -458,7 +474,7 @@ void eefc_reset(struct sam *sam, bool power)
         struct eefc *eefc = &sam->planes[plane];
         if (eefc->running)
             abort_command(sam, plane);
-        struct eefc after = {.fmr = 0x00000000};
+        struct eefc after = {.fmr = sam->kind->controller == SAM_EFC ? 0x00480100 : 0};
         if (power)
             memset(after.latch, 0x5a, sizeof after.latch);
         else

@@ -5,6 +5,37 @@
 
 enum { M0_PLUS = 0x410cc601, M3 = 0x412fc230, M4 = 0x410fc241 };
 
+/* ARM7: at address 0 are instructions, a branch first; vectors[1] is the monitor's stack. */
+static const struct sam_kind sam7s = {
+    .name = "sam7s",
+    .version = "v1.4 Nov 10 2004 14:49:33",
+    .controller = SAM_EFC,
+    .cpu = UC_CPU_ARM_TI925T,
+    .id_more = 0x00020000,  /* revisions B and C of SAM7S128 and SAM7S256 */
+    .id_other = 0x275b0940, /* SAM7X256 */
+    .rstc = 0xfffffd00,
+    .rom = 0x00300000,
+    .vectors = {0xea000006, 0x00202000},
+    .monitor_ram = {{0x00200000, 0x1c00}},
+    .terminal = true,
+    .gpnvm_bits = 3,
+};
+
+static const struct sam_kind sam7x = {
+    .name = "sam7x",
+    .version = "v1.4 Nov 10 2004 14:49:33",
+    .controller = SAM_EFC,
+    .cpu = UC_CPU_ARM_TI925T,
+    .id_other = 0x271b0940, /* SAM7XC256 */
+    .rstc = 0xfffffd00,
+    .rom = 0x00300000,
+    .vectors = {0xea000006, 0x00202000},
+    .monitor_ram = {{0x00200000, 0x1c00}},
+    .terminal = true,
+    .gpnvm_bits = 4,
+    .boot_bit = 3, /* GPNVM2 */
+};
+
 /* The Due's native USB port. */
 static const struct sam_kind sam3x = {
     .name = "sam3x",
@@ -20,6 +51,7 @@ static const struct sam_kind sam3x = {
     .terminal = true,
     .flash_reads_zero = true,
     .gpnvm_bits = 3,
+    .boot_bit = 1,
 };
 
 /* Its programming port: the same ROM on the UART. */
@@ -38,6 +70,7 @@ static const struct sam_kind sam3x_uart = {
     .terminal = true,
     .flash_reads_zero = true,
     .gpnvm_bits = 3,
+    .boot_bit = 1,
 };
 
 static const struct sam_kind sam4e = {
@@ -56,6 +89,7 @@ static const struct sam_kind sam4e = {
     .terminal = true,
     .small_sectors = true,
     .gpnvm_bits = 2,
+    .boot_bit = 1,
 };
 
 /* Arduino Zero and MKR. The word above its stack is the double tap's. */
@@ -93,6 +127,16 @@ static const struct sam_kind samd51 = {
     .keeps_packet = true,
 };
 
+static struct vserial *sam7s_create(const struct vconfig *config)
+{
+    return sam_create(config, &sam7s);
+}
+
+static struct vserial *sam7x_create(const struct vconfig *config)
+{
+    return sam_create(config, &sam7x);
+}
+
 static struct vserial *sam3x_create(const struct vconfig *config)
 {
     return sam_create(config, &sam3x);
@@ -118,10 +162,33 @@ static struct vserial *samd51_create(const struct vconfig *config)
     return sam_create(config, &samd51);
 }
 
+static const char *const chips_sam7s[] = {"at91sam7s256", "at91sam7s512", "at91sam7s128",
+                                          "at91sam7s64", NULL};
+static const char *const chips_sam7x[] = {"at91sam7x256", "at91sam7x512", "at91sam7x128", NULL};
 static const char *const chips_sam3x[] = {"sam3x8e", "sam3x8c", NULL};
 static const char *const chips_sam4e[] = {"sam4e8e", NULL};
 static const char *const chips_samd21[] = {"samd21g18a", NULL};
 static const char *const chips_samd51[] = {"samd51j19a", "samd51j20a", "samd51p20a", NULL};
+
+const struct vmodel vmodel_sam7s = {
+    .name = "sam7s",
+    .method = "samba",
+    .chips = chips_sam7s,
+    .baud = 0,
+    .options = SAM_EEFC_OPTIONS,
+    .proof = "bossac",
+    .create = sam7s_create,
+};
+
+const struct vmodel vmodel_sam7x = {
+    .name = "sam7x",
+    .method = "samba",
+    .chips = chips_sam7x,
+    .baud = 0,
+    .options = SAM_EEFC_OPTIONS,
+    .proof = "bossac",
+    .create = sam7x_create,
+};
 
 const struct vmodel vmodel_sam3x = {
     .name = "sam3x",

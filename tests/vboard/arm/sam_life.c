@@ -19,7 +19,6 @@ enum {
     DOUBLE_TAP = 500 * MILLISECOND,
     BRIDGE_RESET = 205 * MILLISECOND, /* ArduinoCore-sam, firmware of the ATmega16U2 */
     BRIDGE_ERASE = 490 * MILLISECOND,
-    BOOT_BIT = 1, /* GPNVM1: boot from flash */
 };
 
 /* ---- time ---- */
@@ -73,9 +72,10 @@ void sam_die(struct sam *sam, const char *why, uint32_t address)
 
 /* ---- application or monitor ---- */
 
+/* The reset vector, where the Arduino loader looks too; the first instruction on an ARM7. */
 static uint32_t application_word(const struct sam *sam)
 {
-    return sam->kind->start + 4; /* the reset vector; the Arduino loader looks there too */
+    return sam->kind->controller == SAM_EFC ? 0 : sam->kind->start + 4;
 }
 
 static bool has_application(const struct sam *sam)
@@ -106,8 +106,10 @@ static bool asked_to_stay(struct sam *sam, enum vreset cause)
 
 static bool starts_application(struct sam *sam, enum vreset cause)
 {
-    if (sam->kind->controller == SAM_EEFC)
-        return eefc_gpnvm(sam, BOOT_BIT);
+    if (sam->kind->boot_bit)
+        return eefc_gpnvm(sam, sam->kind->boot_bit);
+    if (sam->kind->controller == SAM_EFC) /* SAM7S: the monitor lies where the application goes */
+        return has_application(sam);
     return !asked_to_stay(sam, cause) && has_application(sam);
 }
 
@@ -128,6 +130,7 @@ static void change(struct sam *sam, enum sam_state state, uint64_t until)
 static void start(struct sam *sam, bool application)
 {
     monitor_start(sam);
+    sam->sp = sam->kind->vectors[1];
     change(sam, application ? SAM_APPLICATION : SAM_MONITOR, UINT64_MAX);
     if (!application && loader_is_gone(sam))
         sam_die(sam, "the loader has been erased", sam->flash_base);
@@ -159,8 +162,9 @@ static void settle_command(struct sam *sam)
 {
     if (!sam->kind->rom && sam->state == SAM_MONITOR) {
         sam_spend_until(sam, sam->nvm.until); /* the loader's own code is in that flash */
-        if (loader_is_gone(sam))
+        if (sam->loader_touched && loader_is_gone(sam))
             sam_die(sam, "the loader has been erased", sam->flash_base);
+        sam->loader_touched = false;
     }
     sam->work_until = sam_now(sam);
     sam->working = sam->ahead > 0;
@@ -223,7 +227,8 @@ static void sam_lines(struct vserial *dev, bool dtr, bool rts, uint32_t baud)
     sam->untouched = false;
     if (sam->bridge)
         bridge_lines(sam, changed, baud);
-    else if (sam->state == SAM_APPLICATION && !dtr && baud == 1200)
+    else if (sam->state == SAM_APPLICATION && !dtr && baud == 1200 &&
+             sam->kind->controller != SAM_EFC)
         change(sam, SAM_TOUCHED, line_now(sam) + (sam->klipper ? 0 : TOUCH_WAIT));
     else if (sam->state == SAM_TOUCHED && (dtr || baud != 1200))
         change(sam, SAM_APPLICATION, UINT64_MAX);
@@ -234,7 +239,7 @@ static void sam_lines(struct vserial *dev, bool dtr, bool rts, uint32_t baud)
 static void leave_application(struct sam *sam)
 {
     if (sam->kind->controller == SAM_EEFC)
-        eefc_set_gpnvm(sam, BOOT_BIT, false);
+        eefc_set_gpnvm(sam, sam->kind->boot_bit, false);
     else if (sam->klipper || sam->kind->controller == SAM_D5X)
         put_le32(magic_word(sam), sam->kind->magic);
     else
@@ -304,6 +309,13 @@ static void sam_destroy(struct vserial *dev)
     free(sam);
 }
 
+static enum vprogram sam_runs(const struct vserial *dev)
+{
+    enum sam_state state = ((const struct sam *)dev)->state;
+    bool application = state == SAM_APPLICATION || state == SAM_TOUCHED;
+    return application ? VPROGRAM_APPLICATION : VPROGRAM_LOADER;
+}
+
 static const struct vserial_ops sam_ops = {
     .reset = sam_reset,
     .receive = sam_receive,
@@ -311,6 +323,7 @@ static const struct vserial_ops sam_ops = {
     .tick = sam_tick,
     .lines = sam_lines,
     .busy = sam_busy,
+    .runs = sam_runs,
     .destroy = sam_destroy,
 };
 
@@ -330,7 +343,8 @@ static bool make_ram(struct sam *sam)
 
 static bool make_options(struct sam *sam, const struct vconfig *config)
 {
-    static const size_t sizes[] = {SAM_EEFC_OPTIONS, SAM_D2X_OPTIONS, SAM_D5X_OPTIONS};
+    static const size_t sizes[] = {SAM_EEFC_OPTIONS, SAM_EEFC_OPTIONS, SAM_D2X_OPTIONS,
+                                   SAM_D5X_OPTIONS};
     size_t size = sizes[sam->kind->controller];
     sam->options = config->options;
     if (config->options.bytes && config->options.size >= size)
@@ -372,11 +386,12 @@ static bool make_loader(struct sam *sam)
 
 static void set_options(struct sam *sam, const struct vconfig *config)
 {
-    if (sam->kind->controller != SAM_EEFC) {
+    if (!sam_has_planes(sam)) {
         factory_row(sam);
         return;
     }
-    eefc_set_gpnvm(sam, BOOT_BIT, config->app);
+    if (sam->kind->boot_bit)
+        eefc_set_gpnvm(sam, sam->kind->boot_bit, config->app);
     if (config->faults.locked)
         eefc_set_gpnvm(sam, 0, true);
 }
@@ -403,8 +418,8 @@ static struct sam *make(const struct vconfig *config, const struct sam_kind *kin
     sam->flash_base = (uint32_t)chip->regions[0].start;
     sam->page = chip->regions[0].page;
     sam->faults = config->faults;
-    if (!make_ram(sam) || !make_options(sam, config) || !make_loader(sam) || !applet_open(sam))
-        return complain(sam, kind->name, "out of memory, or no emulator");
+    if (!make_ram(sam) || !make_options(sam, config) || !make_loader(sam))
+        return complain(sam, kind->name, "out of memory");
     return sam;
 }
 

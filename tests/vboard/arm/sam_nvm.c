@@ -23,10 +23,28 @@ bool nvm_busy(const struct sam *sam)
     return sam_now(sam) < sam->nvm.until;
 }
 
-bool nvm_locked(const struct sam *sam, uint32_t address)
+static uint32_t region_bit(const struct sam *sam, uint32_t address)
 {
-    uint64_t region = sam->flash.size / sam->chip->sam->lock_regions;
-    return !(sam->nvm.locks >> (address - sam->flash_base) / region & 1);
+    return 1u << address / (sam->flash.size / sam->chip->sam->lock_regions);
+}
+
+uint16_t nvm_refusal(struct sam *sam, uint32_t address, uint32_t boot,
+                     const struct nvm_errors *errors)
+{
+    if (address >= sam->flash.size)
+        return errors->outside;
+    if (address < boot || !(sam->nvm.locks & region_bit(sam, address)))
+        return errors->locked;
+    return sam_fails(sam) ? errors->failed : 0;
+}
+
+bool nvm_set_region(struct sam *sam, uint32_t address, bool unlock)
+{
+    if (address >= sam->flash.size)
+        return false;
+    uint32_t bit = region_bit(sam, address);
+    sam->nvm.locks = unlock ? sam->nvm.locks | bit : sam->nvm.locks & ~bit;
+    return true;
 }
 
 void nvm_clear_buffer(struct sam *sam)
@@ -46,4 +64,11 @@ void nvm_put(struct sam *sam, uint32_t at, unsigned size, uint32_t value)
 void nvm_program(struct sam *sam, struct vmemory *memory, uint32_t at, size_t length)
 {
     vmemory_program(memory, at, sam->nvm.buffer + at % sam->page, length);
+    sam->loader_touched |= memory == &sam->flash && at < sam->kind->start;
+}
+
+void nvm_erase(struct sam *sam, uint32_t at, size_t length)
+{
+    vmemory_erase(&sam->flash, at, length);
+    sam->loader_touched |= at < sam->kind->start;
 }

@@ -37,7 +37,8 @@ static void list_boards(const struct vboard *vboard)
         const struct board *board = board_at(vboard->db, i);
         for (size_t n = 0; board->chip && n < board->loader_count; n++) {
             const struct loader *loader = &board->loaders[n];
-            const struct model *model = models_find(&vboard->models, board, loader, false, NULL);
+            const struct model *model =
+                models_find(&vboard->models, board, loader, false, NULL, NULL);
             if (model)
                 printf("%-26s %-10s %-18s %s\n", board->name, loader->method, model->name,
                        model->proof);
@@ -53,17 +54,39 @@ static const char *wanted_model(const struct launch *launch)
     return strcmp(launch->probe, "avrisp2") == 0 ? "stk500-programmer" : launch->probe;
 }
 
-static const struct model *choose_model(const struct vboard *vboard, const struct board *board)
+/* --serve says what the host will speak to; NULL: whatever the model has. */
+static const char *wanted_link(const struct launch *launch)
+{
+    if (!launch->serve)
+        return launch->bus ? "can" : NULL;
+    if (strncmp(launch->serve, "can:", 4) == 0)
+        return "can";
+    return strncmp(launch->serve, "usbip:", 6) == 0 ? "usb" : "serial";
+}
+
+static const char *missing_link(const struct launch *launch)
+{
+    const char *link = wanted_link(launch);
+
+    if (!link)
+        return "";
+    if (strcmp(link, "serial") == 0)
+        return " on a serial port";
+    return strcmp(link, "can") == 0 ? " on a CAN bus" : " on USB";
+}
+
+static const struct model *choose_model(const struct vboard *vboard, const struct board *board,
+                                        const struct loader **loader)
 {
     const struct launch *launch = &vboard->launch;
     bool programmer = launch->fresh || launch->probe;
 
     for (size_t i = 0; i < board->loader_count; i++) {
-        const struct loader *loader = &board->loaders[i];
-        if (launch->method && strcmp(launch->method, loader->method) != 0)
+        *loader = &board->loaders[i];
+        if (launch->method && strcmp(launch->method, (*loader)->method) != 0)
             continue;
-        const struct model *model =
-            models_find(&vboard->models, board, loader, launch->scripted, wanted_model(launch));
+        const struct model *model = models_find(&vboard->models, board, *loader, launch->scripted,
+                                                wanted_model(launch), wanted_link(launch));
         if (model && (!programmer || model->fresh))
             return model;
     }
@@ -77,9 +100,10 @@ static int report_no_model(const struct vboard *vboard, const struct board *boar
 
     if (launch->method && !board_loader(board, launch->method))
         return error_set(err, ERR_USAGE, "%s has no loader `%s`", board->name, launch->method);
-    error_set(err, ERR_NO_DEVICE, "%s: there is no virtual board of it%s%s%s", board->name,
+    error_set(err, ERR_NO_DEVICE, "%s: there is no virtual board of it%s%s%s%s", board->name,
               launch->method ? " over " : "", launch->method ? launch->method : "",
-              launch->fresh || launch->probe ? " behind such a programmer" : "");
+              launch->fresh || launch->probe ? " behind such a programmer" : "",
+              missing_link(launch));
     return error_hint(err, "`vboard list` shows the boards and methods there are");
 }
 
@@ -90,10 +114,11 @@ static int become_board(struct vboard *vboard, struct error *err)
 
     if (result != OK)
         return result;
-    const struct model *model = board->chip ? choose_model(vboard, board) : NULL;
+    const struct loader *loader = NULL;
+    const struct model *model = board->chip ? choose_model(vboard, board, &loader) : NULL;
     if (!model)
         return report_no_model(vboard, board, err);
-    return launch_exec(&vboard->launch, model->executable, board, model, err);
+    return launch_exec(&vboard->launch, board, loader, model, err);
 }
 
 static int start(struct vboard *vboard, struct error *err)

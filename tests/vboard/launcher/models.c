@@ -10,23 +10,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* name, method, baud, fresh or -, chips by commas, proof; by tabs */
+/* name, method, link, baud, fresh or -, chips by commas, proof; by tabs */
 static bool parse_line(struct model *model)
 {
-    char *rest = model->text, *fields[6];
+    char *rest = model->text, *fields[7];
 
     rest[strcspn(rest, "\n")] = '\0';
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 7; i++) {
         fields[i] = strsep(&rest, "\t");
         if (!fields[i])
             return false;
     }
     model->name = fields[0];
     model->method = fields[1];
-    model->baud = (uint32_t)strtoul(fields[2], NULL, 10);
-    model->fresh = strcmp(fields[3], "fresh") == 0;
-    model->chips = fields[4];
-    model->proof = fields[5];
+    model->link = fields[2];
+    model->baud = (uint32_t)strtoul(fields[3], NULL, 10);
+    model->fresh = strcmp(fields[4], "fresh") == 0;
+    model->chips = fields[5];
+    model->proof = fields[6];
     return true;
 }
 
@@ -122,8 +123,17 @@ static bool is_better(const struct model *model, const struct model *than,
     return !loader->baud_count && model->baud > than->baud;
 }
 
+/* A serial port with USB of its own can be either. */
+static bool has_link(const struct model *model, const char *link)
+{
+    if (!link || strcmp(model->link, link) == 0)
+        return true;
+    return strcmp(model->link, "cdc") == 0 && strcmp(link, "can") != 0;
+}
+
 const struct model *models_find(const struct models *models, const struct board *board,
-                                const struct loader *loader, bool scripted, const char *name)
+                                const struct loader *loader, bool scripted, const char *name,
+                                const char *link)
 {
     const struct model *best = NULL;
 
@@ -132,7 +142,7 @@ const struct model *models_find(const struct models *models, const struct board 
         bool fits = strcmp(model->method, loader->method) == 0 &&
                     is_chip(model, board->chip->name) &&
                     (!loader->baud_count || baud_rank(model, loader) < loader->baud_count) &&
-                    (!name || strcmp(model->name, name) == 0);
+                    (!name || strcmp(model->name, name) == 0) && has_link(model, link);
         if (fits && is_better(model, best, loader, scripted))
             best = model;
     }

@@ -15,11 +15,11 @@
 enum { MODELS_MAX = 128, MODEL_LINE_MAX = 1024 };
 
 struct model {
-    char text[MODEL_LINE_MAX]; /* the line; the strings below lie in it */
-    const char *name, *method, *chips, *proof;
-    uint32_t baud;          /* 0: any */
-    bool fresh;             /* a programmer with a bare chip behind it */
-    const char *executable; /* that has it */
+    char text[MODEL_LINE_MAX];                        /* the line; the strings below lie in it */
+    const char *name, *method, *link, *chips, *proof; /* link: serial, cdc, usb, can */
+    uint32_t baud;                                    /* 0: any */
+    bool fresh;                                       /* a programmer with a bare chip behind it */
+    const char *executable;                           /* that has it */
 };
 
 struct models {
@@ -33,9 +33,10 @@ int models_ask(struct models *models, const char *executable, struct error *err)
 
 /* The model for one bootloader of a board; NULL if there is none. The board's first baud rate
  * before its others, then real firmware before a model of it (`scripted`: the other way round),
- * then (programmers, where the board names no rate) the faster one. `name`: only that one, or NULL.
- */
+ * then (programmers, where the board names no rate) the faster one. `name`
+ * and `link`: only that one, or NULL; what is cdc is both serial and usb. */
 const struct model *models_find(const struct models *models, const struct board *board,
-                                const struct loader *loader, bool scripted, const char *name);
+                                const struct loader *loader, bool scripted, const char *name,
+                                const char *link);
 
 #endif

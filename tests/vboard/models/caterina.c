@@ -121,6 +121,13 @@ static bool caterina_busy(const struct vserial *dev)
     return ((const struct caterina *)dev)->state == CATERINA_PROGRAMMING;
 }
 
+static enum vprogram caterina_runs(const struct vserial *dev)
+{
+    enum caterina_state state = ((const struct caterina *)dev)->state;
+    bool application = state == CATERINA_APPLICATION || state == CATERINA_TOUCHED;
+    return application ? VPROGRAM_APPLICATION : VPROGRAM_LOADER;
+}
+
 static const struct vserial_ops caterina_ops = {
     .reset = caterina_reset,
     .receive = caterina_receive,
@@ -128,6 +135,7 @@ static const struct vserial_ops caterina_ops = {
     .tick = caterina_tick,
     .lines = caterina_lines,
     .busy = caterina_busy,
+    .runs = caterina_runs,
     .destroy = boot_destroy,
 };
 

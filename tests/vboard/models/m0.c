@@ -302,6 +302,12 @@ static void m0_destroy(struct vserial *dev)
     free(dev);
 }
 
+static enum vprogram m0_runs(const struct vserial *dev)
+{
+    enum state state = ((const struct m0 *)dev)->state;
+    return state == APPLICATION || state == TOUCHED ? VPROGRAM_APPLICATION : VPROGRAM_LOADER;
+}
+
 static const struct vserial_ops m0_ops = {
     .reset = m0_reset,
     .receive = m0_receive,
@@ -309,6 +315,7 @@ static const struct vserial_ops m0_ops = {
     .tick = m0_tick,
     .lines = m0_lines,
     .busy = m0_busy,
+    .runs = m0_runs,
     .destroy = m0_destroy,
 };
 

@@ -1,9 +1,21 @@
 /* The log of a virtual board's line: see journal.h. Times are seconds now the start. */
 #include "journal.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 
 enum { BURST_GAP_US = 5000 };
+
+bool journal_open(struct journal *journal, const char *path)
+{
+    if (!path)
+        return true;
+    journal->file = fopen(path, "we");
+    if (!journal->file)
+        fprintf(stderr, "vboard: %s: %s\n", path, strerror(errno));
+    return journal->file != NULL;
+}
 
 static void start_line(struct journal *journal, uint64_t now, char direction)
 {
@@ -39,6 +51,23 @@ void journal_note(struct journal *journal, uint64_t now, const char *format, ...
     va_end(args);
     fputc('\n', journal->file);
     fflush(journal->file);
+    journal->direction = 0;
+}
+
+void journal_frame(struct journal *journal, uint64_t now, char direction,
+                   const struct can_frame *frame, const char *fate)
+{
+    if (!journal->file)
+        return;
+    bool extended = (frame->can_id & CAN_EFF_FLAG) != 0;
+    bool remote = (frame->can_id & CAN_RTR_FLAG) != 0;
+    start_line(journal, now, direction);
+    fprintf(journal->file, " %0*X [%u]%s", extended ? 8 : 3,
+            (unsigned)(frame->can_id & (extended ? CAN_EFF_MASK : CAN_SFF_MASK)),
+            (unsigned)frame->len, remote ? " remote" : "");
+    for (unsigned i = 0; i < frame->len && i < CAN_MAX_DLEN && !remote; i++)
+        fprintf(journal->file, " %02X", frame->data[i]);
+    fprintf(journal->file, "%s%s\n", *fate ? " - " : "", fate);
     journal->direction = 0;
 }
 

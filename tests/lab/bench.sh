@@ -1,0 +1,88 @@
+#!/bin/bash
+# mflash beside the established tool, or beside a client that works as it does, against the same paced
+# virtual board on true USB and CAN, in one run. The guest's clock runs under emulation: only the ratio
+# counts. A client in Python tells its own time, without Python's start.
+# shellcheck source=tests/lab/guest/lib.sh
+. "$(dirname "$0")/guest/lib.sh"
+rounds=${ROUNDS:-3}
+
+row() {
+    printf '%-40s %9s %9s %8s %8s\n' "$@"
+}
+
+# median COMMAND...: wall time in seconds, or what the command itself says it took; "failed" if it ever fails.
+median() {
+    local times=() begun told i
+    for ((i = 0; i < rounds; i++)); do
+        begun=$EPOCHREALTIME
+        run "$@"
+        told=$(echo "$EPOCHREALTIME - $begun" | bc)
+        [ "$status" -eq 0 ] || { echo failed; cat "$work/out" "$work/err" >&2; return; }
+        told=$(sed -nE 's/^in ([0-9.]+) s$/\1/p' "$work/out" | grep . || echo "$told")
+        times+=("$told")
+        after
+    done
+    printf '%s\n' "${times[@]}" | sort -n | sed -n "$((rounds / 2 + 1))p"
+}
+after() { :; }
+
+# compare NAME TARGET: with arrays peer and ours.
+compare() {
+    local theirs mine
+    theirs=$(median "${peer[@]}")
+    mine=$(median "${ours[@]}")
+    row "$1" "$mine" "$theirs" "$(echo "scale=2; $theirs / $mine" | bc 2>/dev/null || echo -)" "$2"
+}
+
+# Two images in turn would be fair to tools that compare first; dfu-util never does: --diff no.
+dfu() { # NAME TARGET BOARD START BYTES
+    firmware "$work/image.bin" "$4" "$5" 1
+    usb_board "$1" "$3" -m dfu --pace --flash "$work/$1" || return
+    peer=(dfu-util -d 0483:df11 -a 0 -s "$4" -D "$work/image.bin")
+    ours=("$mflash" -q -b "$3" -m dfu --diff no --no-verify --no-run "$work/image.bin@$4")
+    compare "$1, DFU, $(($5 / 1024)) KiB, write" "$2"
+    usb_stop "$1"
+}
+
+row 'seconds (median)' mflash peer ratio target
+dfu f407 2.0 generic-stm32f407xx 0x08000000 131072
+dfu f072 - generic-stm32f072xb 0x08000000 61440
+
+# Each round on a board as it comes: what was started is silent.
+hid() { # NAME TARGET BOARD START BYTES
+    local name=$1 board=$3
+    firmware "$work/image.bin" "$4" "$5" 1
+    usb_board "$name" "$board" -m hid --pace || return
+    client() { usb_node "$name" 'hidraw*' && HID_SLEEPS=1 python3 tests/lab/clients/hid.py "$node" flash "$work/image.bin"; }
+    after() { usb_stop "$name" && usb_board "$name" "$board" -m hid --pace; }
+    peer=(client)
+    ours=("$mflash" -q -b "$board" -m hid -d "${bus_path[$name]}" "$work/image.bin@$4")
+    compare "$name, HID, $(($5 / 1024)) KiB" "$2"
+    usb_stop "$name"
+}
+hid f103 1.5 btt-skr-mini-e3-v1.2 0x08000800 40960
+hid f407 1.5 generic-stm32f407xx 0x08004000 40960
+
+katapult_can() { # NAME TARGET BOARD START BYTES
+    local board=$3 node uuid
+    firmware "$work/image.bin" "$4" "$5" 1
+    node_up() {
+        "$vboard" "$board" -m katapult-can --pace --serve can:can0 >"$work/ready" 2>"$work/err" &
+        node=$! && boards+=($!)
+        await 20 grep -qs '^ready' "$work/ready"
+    }
+    node_up || { cat "$work/err"; return; }
+    uuid=$(sed -nE 's/^ready can0:([0-9a-f]{12})$/\1/p' "$work/ready")
+    after() {
+        kill "$node"
+        wait "$node" 2>/dev/null
+        node_up
+    }
+    peer=(env KATAPULT_SLEEPS=1 python3 tests/peers/clients/katapult_can.py can0 "$uuid" update "$work/image.bin")
+    ours=("$mflash" -q -b "$board" -m katapult-can -i can0 -u "$uuid" "$work/image.bin@$4")
+    compare "$1, Katapult on CAN, $(($5 / 1024)) KiB" "$2"
+    kill "$node"
+}
+can_up can0
+katapult_can g0b1 3.0 btt-ebb36-v1.2 0x08002000 40960
+katapult_can f103 3.0 generic-stm32f103xe 0x08002000 40960

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""A client of the STM32 HID bootloader over the kernel's hidraw, written from the protocol alone: the
+judge of the virtual boards. Plain on purpose: 16 reports, one answer, no second try.
+
+    hid.py NODE info          which build answers: f1-1k, f1-2k or f4
+    hid.py NODE flash FILE    the whole image from the application's start on, then starts it
+    hid.py NODE reboot        leaves the bootloader
+
+With HID_SLEEPS=1 it takes the pauses of the tool that is common in the field: 1 s after it has found the
+device, 0.5 ms after each report and around each answer.
+"""
+import os, select, sys, time
+
+COMMAND = b"BTLDCMD"
+RESET_PAGES, REBOOT = b"\0", b"\1"
+REPORT, ANSWER, KIB = 64, 8, 1024
+SLEEPS = os.environ.get("HID_SLEEPS") == "1"
+
+
+def pause(seconds):
+    if SLEEPS:
+        time.sleep(seconds)
+
+
+class Loader:
+    def __init__(self, node):
+        self.fd = os.open(node, os.O_RDWR)
+        pause(1)
+        while self.answer(0.02):  # of somebody before us
+            pass
+        self.command(RESET_PAGES)
+        reply = self.answer(0.5)
+        self.build = {None: "f4", 2: "f1-1k", 3: "f1-2k"}.get(reply)
+        if self.build is None:
+            sys.exit("reset pages is answered by %02x" % reply)
+
+    def answer(self, seconds):
+        pause(0.0005)
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return None
+        report = os.read(self.fd, REPORT)
+        pause(0.0005)
+        if len(report) != ANSWER or report[:7] != COMMAND:
+            sys.exit("no answer of this bootloader: " + report.hex())
+        return report[7]
+
+    def report(self, data):
+        """hidraw wants the report's number first, which this device does not have: 0."""
+        if os.write(self.fd, b"\0" + data) != REPORT + 1:
+            sys.exit("a report was cut short")
+        pause(0.0005)
+
+    def command(self, code):
+        self.report((COMMAND + code).ljust(REPORT, b"\0"))
+
+    def flash(self, image):
+        unit = 2 * KIB if self.build == "f1-2k" else KIB
+        image += b"\xff" * (-len(image) % unit)
+        expected = 3 if self.build == "f1-2k" else 2
+        for at in range(0, len(image), KIB):
+            for offset in range(at, at + KIB, REPORT):
+                self.report(image[offset : offset + REPORT])
+            code = self.answer(5)
+            if code != expected:
+                sys.exit("KiB %d is answered by %s" % (at // KIB, code))
+        return len(image)
+
+    def reboot(self):
+        try:
+            self.command(REBOOT)
+        except OSError:
+            pass  # it may leave before the transfer is over
+
+
+def main(node, action, *files):
+    begun = time.monotonic()
+    loader = Loader(node)
+    print(loader.build)
+    if action == "flash":
+        print("wrote", loader.flash(open(files[0], "rb").read()))
+    if action in ("flash", "reboot"):
+        loader.reboot()
+    print("in %.2f s" % (time.monotonic() - begun))
+
+
+main(*sys.argv[1:])

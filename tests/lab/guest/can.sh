@@ -1,0 +1,62 @@
+#!/bin/bash
+# Katapult nodes on SocketCAN, asked and written by a client that was made from the protocol alone, then by
+# mflash; each reads what the other wrote. candump keeps what was on the bus.
+# shellcheck source=tests/lab/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
+client=tests/peers/clients/katapult_can.py
+board=btt-ebb36-v1.2 start=0x08002000 # STM32G0B1
+
+can_up can0
+candump -L can0 >"$work/dump" &
+boards+=($!)
+"$vboard" "$board" -m katapult-can --nodes 3 --serve can:can0 --flash "$work/flash" >"$work/ready" 2>"$work/err" &
+boards+=($!)
+await 20 grep -qs '^ready' "$work/ready" || { cat "$work/err"; exit 1; }
+
+run python3 $client can0 query
+expect three_nodes_tell_their_uuid 0
+uuids=$(awk '$2 == "Katapult" { print $1 }' "$work/out" | sort)
+# shellcheck disable=SC2086 # a list
+set -- $uuids
+if [ $# -eq 3 ]; then ok three_nodes_of_katapult; else not_ok three_nodes_of_katapult "$uuids"; fi
+
+run "$mflash" query -i can0
+expect query_lists_them_too 0 "$1.*Katapult"
+for uuid; do grep -q "$uuid" "$work/out" || not_ok query_lists_each "no $uuid"; done
+run "$mflash" query -i can0 --json
+expect query_json_has_uuid_and_name 0 "\"uuid\": ?\"$1\""
+if grep -qE ' can0 3F0#00$' "$work/dump"; then ok candump_saw_the_query; else not_ok candump_saw_the_query; fi
+
+tests/firmware/klipper-image "$work/a.bin" stm32g0b1xx lab-a "$start"
+tests/firmware/klipper-image "$work/b.bin" stm32g0b1xx lab-b "$start"
+run python3 $client can0 "$1" flash "$work/a.bin"
+expect client_flashes_a_node 0 'pages'
+run "$mflash" read -b "$board" -i can0 -u "$1" -o "$work/read.bin" --range "$start:12000" --no-run
+expect mflash_reads_it 0
+same mflash_reads_what_the_client_wrote "$work/a.bin" "$work/read.bin"
+
+run "$mflash" -b "$board" -i can0 -u "$2" --no-run "$work/b.bin"
+expect mflash_flashes_another_node 0
+run python3 $client can0 "$2" verify "$work/b.bin"
+expect client_verifies_what_mflash_wrote 0
+run python3 $client can0 "$1" verify "$work/a.bin"
+expect the_first_node_was_left_alone 0
+
+run "$mflash" -b "$board" -i can0 --all "$work/b.bin"
+expect all_nodes_at_once 0
+await 10 eval "python3 $client can0 query >'$work/out'; [ \"\$(grep -c Klipper '$work/out')\" = 3 ]"
+run python3 $client can0 query
+if [ "$(grep -c Klipper "$work/out")" = 3 ]; then ok all_run_klipper_now; else not_ok all_run_klipper_now; fi
+
+# A running Klipper is asked for its bootloader.
+run "$mflash" -b "$board" -i can0 -u "$3" "$work/a.bin"
+expect mflash_brings_klipper_into_katapult 0 'proven'
+
+run "$mflash" -b "$board" -i can0 -u 0123456789ab --no-run "$work/a.bin"
+expect nobody_of_that_uuid 7 '0123456789ab'
+run "$mflash" -b "$board" -i can7 -u "$1" --no-run "$work/a.bin"
+expect missing_interface_names_those_there 4 'can0'
+ip link set can0 down
+run "$mflash" -b "$board" -i can0 -u "$1" --no-run "$work/a.bin"
+expect interface_down_says_how_to_take_it_up 1 'ip link set can0 up'
+finish can

@@ -1,0 +1,139 @@
+# For the guest tests: sourced, not run. What the shell rings share (tests/lib.sh), and what a real
+# kernel is needed for: vboards behind USB/IP that are plugged in, CAN interfaces, a user without rights.
+# shellcheck shell=bash disable=SC2034 # what is set here is used by the tests
+mflash=$PWD/${B:-build}/mflash
+vboard=$PWD/${B:-build}/vboard
+MFLASH=$mflash VBOARD=$vboard
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
+patience=60 # seconds for one command, far more than the slowest needs
+command -v modprobe >/dev/null || PATH=$PATH:/usr/sbin:/sbin
+
+# run COMMAND...: as in tests/lib.sh; a program (not a function) within $patience.
+run() {
+    local bound=()
+    [ "$(type -t "$1")" = file ] && bound=(timeout -k 2 "$patience")
+    "${bound[@]}" "$@" >"$work/out" 2>"$work/err"
+    status=$?
+}
+
+# await SECONDS COMMAND...: until it succeeds.
+await() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -gt "$end" ] && return 1
+        sleep 0.02
+    done
+}
+
+# module NAME...: loads them, each one a test of its own: what the lab has is what it was built for.
+module() {
+    local name
+    for name in "$@"; do
+        run modprobe "$name"
+        expect "module_${name//-/_}_loads" 0
+    done
+}
+
+# can_up INTERFACE
+can_up() {
+    modprobe vcan && ip link add dev "$1" type vcan && ip link set "$1" up
+}
+
+# as_user COMMAND...: one who owns nothing and is in no group.
+as_user() {
+    setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
+}
+
+# ---- USB: each board has a name, under which its files lie in $work ----
+declare -A server plug bus_path vhci_port tcp_port
+next_port=0
+
+# usb_serve NAME BOARD OPTIONS...: a virtual board behind USB/IP on a port of its own.
+usb_serve() {
+    local name=$1
+    shift
+    vhci_port[$name]=$next_port tcp_port[$name]=$((3240 + next_port))
+    next_port=$((next_port + 1))
+    "$vboard" "$@" --serve "usbip:${tcp_port[$name]}" >"$work/$name.ready" 2>"$work/$name.err" &
+    server[$name]=$! && boards+=($!)
+    await 20 grep -qs '^ready' "$work/$name.ready" && return
+    echo "the virtual board does not start: $*"
+    cat "$work/$name.err"
+    return 1
+}
+
+# usb_plug NAME: plugged in, and again whenever it comes back; waits until the kernel has its descriptors.
+usb_plug() {
+    modprobe vhci-hcd
+    "$PWD/${B:-build}/lab/attach" "${tcp_port[$1]}" "${vhci_port[$1]}" >"$work/$1.plug" 2>&1 &
+    plug[$1]=$! && boards+=($!)
+    local bus
+    bus=$(cat /sys/devices/platform/vhci_hcd.0/usb*/busnum | sort -n | head -n 1) # the slower of two
+    bus_path[$1]=$bus-$((vhci_port[$1] + 1))
+    await 20 usb_is "$1" && udevadm settle --timeout=20 && return
+    echo "$1 does not enumerate:"
+    cat "$work/$1.plug"
+    dmesg | tail -n 10
+    return 1
+}
+
+# usb_is NAME [VID:PID]: it is on the bus, configured, as that one.
+usb_is() {
+    local at=/sys/bus/usb/devices/${bus_path[$1]}
+    [ -s "$at/bConfigurationValue" ] &&
+        { [ -z "${2:-}" ] || [ "$(cat "$at/idVendor"):$(cat "$at/idProduct")" = "$2" ]; } 2>/dev/null
+}
+
+# usb_board NAME BOARD OPTIONS...: served and plugged in.
+usb_board() {
+    usb_serve "$@" && usb_plug "$1"
+}
+
+# usb_unplug NAME: the cable is pulled; the board lives on.
+usb_unplug() {
+    kill "${plug[$1]}" 2>/dev/null
+    wait "${plug[$1]}" 2>/dev/null
+    return 0
+}
+
+# usb_stop NAME: unplugged, and the board writes its files and ends.
+usb_stop() {
+    usb_unplug "$1"
+    kill "${server[$1]}" 2>/dev/null
+    wait "${server[$1]}" 2>/dev/null
+    return 0
+}
+
+# usb_has NAME GLOB: sets $node to the node in /dev of one of its interfaces (ttyACM*, hidraw*, sd?).
+usb_has() {
+    node=/dev/$(basename "$(find "/sys/bus/usb/devices/${bus_path[$1]}/" -name "$2" ! -name hidraw | head -n 1)")
+    [ "$node" != /dev/ ] && [ -e "$node" ]
+}
+
+# usb_node NAME GLOB: the same, once it is there and udev is done with it.
+usb_node() {
+    await 20 usb_has "$@" && udevadm settle --timeout=20
+}
+
+# firmware FILE BASE SIZE SEED: a program for a Cortex-M as far as a vector table goes, then noise.
+firmware() {
+    python3 - "$@" <<'PY'
+import random, struct, sys
+path, base, size, seed = sys.argv[1], *(int(word, 0) for word in sys.argv[2:])
+random.seed(seed)
+image = bytearray(random.randbytes(size))
+struct.pack_into("<16I", image, 0, 0x20002000, *[base + 0x201 + 16 * n for n in range(15)])
+open(path, "wb").write(image)
+PY
+}
+
+# holds NAME FILE IMAGE OFFSET: the memory that a board keeps in FILE has the image at OFFSET.
+holds() {
+    if cmp -s -n "$(stat -c %s "$3")" "$2" "$3" "$4" 0; then
+        ok "$1"
+    else
+        not_ok "$1" "$(cmp -n "$(stat -c %s "$3")" "$2" "$3" "$4" 0 2>&1)"
+    fi
+}
