@@ -166,6 +166,7 @@ struct session {
     bool force_size;      /* --force size */
     bool force_start;     /* --force start */
     bool force_vectors;   /* --force vectors */
+    bool force_blank;     /* --force blank */
     const char *mcu;      /* Klipper's name of the chip, where it is not chip->name; NULL */
     const char *probe;    /* -p KIND, for methods that serve several; NULL */
     const volatile sig_atomic_t

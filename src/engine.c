@@ -177,6 +177,7 @@ static void prepare_session(struct engine *engine)
         .force_size = engine->force_size,
         .force_start = engine->force_start,
         .force_vectors = engine->force_vectors,
+        .force_blank = engine->force_blank,
         .mcu = target->board->mcu,
         .probe = target->probe[0] ? target->probe : NULL,
         .stop = engine->stop,
