@@ -167,7 +167,7 @@ static int go(struct session *session, struct error *err)
 static int stm32_run(struct session *session, struct error *err)
 {
     struct rom_loader *rom = session->state;
-    bool moves = rom->entry.leave.count > 0 && session->serial->ops->set_lines;
+    bool moves = entry_can_play(session, &rom->entry.leave);
     int rc = moves ? entry_play(session, &rom->entry, &rom->entry.leave, err) : go(session, err);
     if (rc == OK)
         return OK;

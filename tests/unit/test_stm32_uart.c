@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gpio_stand_in.h"
 #include "method_rig.h"
 
 extern const struct method method_stm32_uart;
@@ -37,6 +38,43 @@ static void assert_run(struct rig *rig)
 {
     rig_assert_ok(rig, rig_run(rig, MEM_FLASH, NULL));
     assert_true(rig_holds_image(rig));
+}
+
+/* ---- lines of the host ---- */
+
+/* A Raspberry Pi: GPIO 18 is wired to BOOT0, GPIO 23 to NRST. */
+static struct rig *wired_board;
+static bool boot0;
+
+static void pi_header(unsigned line, bool high)
+{
+    struct vserial *device = wired_board->device;
+    if (line == 18)
+        boot0 = high;
+    if (line == 23 && high) {
+        device->ops->lines(device, false, boot0, 115200); /* the variant has BOOT0 there */
+        virtual_reset(device, VRESET_PIN);
+    }
+}
+
+static void gpio_lines_bring_the_chip_in_and_start_its_application(void **state)
+{
+    (void)state;
+    struct rig *rig =
+        board_as("stm32f103xb", &(struct vconfig){.variant = "rts-boot0", .app = true});
+    rig->settings[0] = (struct setting){"sequence", "18,-23&23:-18,-23&23"};
+    rig->settings[1] = (struct setting){"gpiochip", GPIO_CHIP};
+    rig->loader.setting_count = 2;
+    rig->loader.enter = NULL;
+    gpio_forget();
+    wired_board = rig;
+    gpio_wired = pi_header;
+    rig_image(rig, MEM_FLASH, FLASH, 3000);
+    assert_run(rig);
+    assert_string_equal(gpio_moves, "18=1 23=0 23=1 18=0 23=0 23=1 23. 18. ");
+    assert_int_equal(gpio_held, 0);
+    gpio_forget();
+    rig_free(rig);
 }
 
 /* ---- writing and reading ---- */
@@ -499,6 +537,7 @@ static void speed_is_that_of_wire_and_flash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gpio_lines_bring_the_chip_in_and_start_its_application),
         cmocka_unit_test(write_and_verify_on_each_family),
         cmocka_unit_test(write_behind_a_bootloader_leaves_it_alone),
         cmocka_unit_test(erase_takes_only_the_pages_asked_for),
