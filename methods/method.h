@@ -172,7 +172,8 @@ struct session {
     void (*advance)(void *user, size_t bytes);  /* progress of the phase; may be NULL */
     void (*note)(void *user, const char *text); /* a remark for the user; may be NULL */
     void *user;
-    void *state; /* the method's own, from connect to disconnect */
+    bool unproven_told; /* the note that an unproven chip was forced */
+    void *state;        /* the method's own, from connect to disconnect */
 };
 
 /* Progress: `bytes` more of the phase are done (written and acknowledged, or read). */
