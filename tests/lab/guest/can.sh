@@ -7,7 +7,7 @@ client=tests/peers/clients/katapult_can.py
 board=btt-ebb36-v1.2 start=0x08002000 # STM32G0B1
 
 can_up can0
-candump -L can0 >"$work/dump" &
+candump -L can0 >"$work/dump" 2>&1 &
 boards+=($!)
 "$vboard" "$board" -m katapult-can --nodes 3 --serve can:can0 --flash "$work/flash" >"$work/ready" 2>"$work/err" &
 boards+=($!)
@@ -27,8 +27,8 @@ run "$mflash" query -i can0 --json
 expect query_json_has_uuid_and_name 0 "\"uuid\": ?\"$1\""
 if grep -qE ' can0 3F0#00$' "$work/dump"; then ok candump_saw_the_query; else not_ok candump_saw_the_query; fi
 
-tests/firmware/klipper-image "$work/a.bin" stm32g0b1xx lab-a "$start"
-tests/firmware/klipper-image "$work/b.bin" stm32g0b1xx lab-b "$start"
+tests/firmware/klipper-image "$work/a.bin" stm32g0b1xx lab-a "$start" can:1000000
+tests/firmware/klipper-image "$work/b.bin" stm32g0b1xx lab-b "$start" can:1000000
 run python3 $client can0 "$1" flash "$work/a.bin"
 expect client_flashes_a_node 0 'pages'
 run "$mflash" read -b "$board" -i can0 -u "$1" -o "$work/read.bin" --range "$start:12000" --no-run
