@@ -44,9 +44,13 @@ expect the_first_node_was_left_alone 0
 
 run "$mflash" -b "$board" -i can0 --all "$work/b.bin"
 expect all_nodes_at_once 0
-await 10 eval "python3 $client can0 query >'$work/out'; [ \"\$(grep -c Klipper '$work/out')\" = 3 ]"
-run python3 $client can0 query
-if [ "$(grep -c Klipper "$work/out")" = 3 ]; then ok all_run_klipper_now; else not_ok all_run_klipper_now; fi
+for uuid; do
+    grep -q "proven .*$uuid" "$work/out" "$work/err" && continue
+    not_ok all_nodes_are_proven "not $uuid"
+done
+run python3 $client can0 "$1" request
+katapult_is_back() { python3 $client can0 query | grep -q "^$1 Katapult"; }
+if await 20 katapult_is_back "$1"; then ok klipper_obeys_the_client; else not_ok klipper_obeys_the_client; fi
 
 # A running Klipper is asked for its bootloader.
 run "$mflash" -b "$board" -i can0 -u "$3" "$work/a.bin"
