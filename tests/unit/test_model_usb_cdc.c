@@ -2,6 +2,7 @@
  * and Klipper as the application of a board that is something else in its bootloader. */
 #include "katapult_bench.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "board/chip.h"
@@ -351,6 +352,7 @@ static void node_free(struct node *node)
 {
     usb_close(node->usb);
     node->device->ops->destroy(node->device);
+    free(node->bench);
 }
 
 static void touch(struct usb *usb)
@@ -407,6 +409,7 @@ static void model_that_knows_no_klipper_has_one_all_the_same(void **state)
     tells_its_dictionary(usb, bench->flash + at);
     usb_close(usb);
     device->ops->destroy(device);
+    free(bench);
 }
 
 /* ---- Klipper as a part of another board ---- */
@@ -482,6 +485,7 @@ static void klipper_is_a_part_of_a_board(void **state)
     assert_int_equal(listen(usb, back, sizeof back), ERR_GONE);
     assert_true(board.asked);
     usb_close(usb);
+    free(bench);
 }
 
 static void program_for_a_uart_is_no_usb_device(void **state)
@@ -495,6 +499,7 @@ static void program_for_a_uart_is_no_usb_device(void **state)
     put_program(bench, 0x8000);
     memset(bench->flash + at, 0, 64);
     assert_false(vusb_klipper_start(&klipper, bench->config.chip, 0, &bench->config.flash, 0x8000));
+    free(bench);
 }
 
 static void chips_of_a_kind_have_numbers_of_their_own(void **state)
