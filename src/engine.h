@@ -93,7 +93,7 @@ struct engine {
     struct engine_events events;
     uint32_t baud;         /* --baud, or 0 */
     uint32_t klipper_baud; /* rate of the Klipper that may run there now, or 0 */
-    bool force_signature, force_unproven, force_size, force_start, force_vectors;
+    bool force_signature, force_unproven, force_size, force_start, force_vectors, force_blank;
     /* the engine's own from here */
     struct session session;
     enum board_state state;

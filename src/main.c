@@ -48,6 +48,7 @@ static int run_command(struct app *app)
     app->engine.force_size = options->forced & 1U << CHECK_SIZE;
     app->engine.force_start = options->forced & 1U << CHECK_START;
     app->engine.force_vectors = options->forced & 1U << CHECK_VECTORS;
+    app->engine.force_blank = options->forced & 1U << CHECK_BLANK;
     app->engine.events = report_events(&app->report);
     if (!status)
         status = command_find(options->command)->run(app, &err);

@@ -77,14 +77,25 @@ static int reboot_again(struct hid_loader *hid, struct error *err)
     return rc == OK ? reboot(hid, err) : error_status(err);
 }
 
+/* An F1 that has no program comes back; an F4 would never do so, and cannot be asked whether it has
+ * one. */
+static int refuse_unseen(const struct hid_loader *hid, struct error *err)
+{
+    if (hid_is_f1(hid) || hid->wrote || hid->session->force_blank)
+        return OK;
+    error_refuse(err, "blank",
+                 "whether there is a program cannot be seen: this bootloader would start an empty "
+                 "flash too, and the board be dead until its boot pin is set at power-up");
+    return error_hint(err, "press RESET if there is one; `--force blank` starts whatever there is");
+}
+
 static int hid_run(struct session *session, struct error *err)
 {
     struct hid_loader *hid = session->state;
     if (hid->broken)
         return error_set(err, ERR_FAILED, "the program is not complete, and is not started");
-    if (!hid_is_f1(hid) && !hid->wrote)
-        session_note(session, "this bootloader does not look whether there is a program: without "
-                              "one the board is silent until its boot pin is set at power-up");
+    if (refuse_unseen(hid, err))
+        return error_status(err);
     int rc = reboot(hid, err);
     if (rc != OK)
         rc = reboot_again(hid, err);

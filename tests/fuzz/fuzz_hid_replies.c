@@ -157,6 +157,8 @@ static void describe(struct device *device, uint8_t choice)
     usb->device_descriptor[7] = choice & 1 ? 64 : 8;
     memcpy(usb->configuration, configuration, sizeof configuration);
     usb->configuration_length = sizeof configuration;
+    usb->device.interfaces[0] = (struct usb_interface){.class = 3};
+    usb->device.interface_count = 1;
     if (choice & 2)
         (void)memcpy(usb->device.product, "HID Bootloader", 15);
     for (size_t i = 0; choice & 4 && i < sizeof configuration; i++)

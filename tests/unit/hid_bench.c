@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "katapult_bench.h"
 
 enum { ANSWER_ENDPOINT = 0x81, ANSWER = 8, REPORT_US = SECOND, SET_REPORT = 9 };
 
@@ -120,6 +121,31 @@ void hid_says_kib(struct hid_bench *bench, uint8_t value)
         hid_says_value(bench, value);
 }
 
+static void asks(struct hid_bench *bench, uint8_t request, uint16_t value, uint8_t *bytes,
+                 uint16_t length)
+{
+    const struct usb_setup setup = {0x21, request, value, 0, length};
+    (void)usb_control(bench->usb, &setup, bytes, clock_in(bench->usb->clock, REPORT_US),
+                      &bench->err);
+}
+
+void hid_touches(struct hid_bench *bench)
+{
+    enum { SET_LINE_CODING = 0x20, SET_CONTROL_LINE_STATE = 0x22, DTR_RTS = 3, RTS = 2 };
+    uint8_t coding[] = {0xb0, 0x04, 0, 0, 0, 0, 8};
+    asks(bench, SET_CONTROL_LINE_STATE, DTR_RTS, NULL, 0);
+    asks(bench, SET_LINE_CODING, 0, coding, sizeof coding);
+    asks(bench, SET_CONTROL_LINE_STATE, RTS, NULL, 0);
+    hid_bench_wait(bench, SECOND / 10);
+}
+
+uint16_t hid_product_id(struct hid_bench *bench)
+{
+    if (!bench->usb)
+        hid_bench_open(bench, NULL);
+    return get_le16(bench->usb->device_descriptor + 10);
+}
+
 static ssize_t listen(struct hid_bench *bench, uint8_t answer[HID_REPORT], uint64_t microseconds)
 {
     return usb_in(bench->usb, ANSWER_ENDPOINT, answer, ANSWER,
@@ -165,6 +191,22 @@ void hid_image(struct hid_bench *bench, size_t length, uint32_t sp)
     assert_int_equal(
         image_add(&bench->image, MEM_FLASH, bench->loader.start, bytes, length, &bench->err), OK);
     free(bytes);
+}
+
+void hid_klipper_image(struct hid_bench *bench)
+{
+    char config[64];
+    size_t at;
+    struct bench *program = calloc(1, sizeof *program);
+    assert_non_null(program);
+    (void)snprintf(config, sizeof config, "\"MCU\":\"%s\"", bench->config.chip->name);
+    size_t length = put_klipper(program, 0, config, &at);
+    image_free(&bench->image);
+    bench->image = (struct image){0};
+    assert_int_equal(image_add(&bench->image, MEM_FLASH, bench->loader.start, program->flash,
+                               at + length, &bench->err),
+                     OK);
+    free(program);
 }
 
 bool hid_holds_image(const struct hid_bench *bench)

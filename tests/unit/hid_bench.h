@@ -59,6 +59,12 @@ void hid_says_command(struct hid_bench *bench, uint8_t code);
 void hid_says_value(struct hid_bench *bench, uint8_t value); /* 64 bytes of it */
 void hid_says_kib(struct hid_bench *bench, uint8_t value);   /* 16 times that */
 
+/* A running Klipper: the 1200-baud touch, and the time to leave. */
+void hid_touches(struct hid_bench *bench);
+
+/* What is on the bus, opened or about to be. */
+uint16_t hid_product_id(struct hid_bench *bench);
+
 /* The next answer within 3 s has this code; none comes within that time. */
 void hid_hears(struct hid_bench *bench, uint8_t code);
 void hid_hears_nothing(struct hid_bench *bench, uint64_t microseconds);
@@ -70,6 +76,8 @@ bool hid_flash_is(const struct hid_bench *bench, size_t offset, size_t length, u
 
 /* An image of `length` bytes of noise behind a vector table with this stack pointer. */
 void hid_image(struct hid_bench *bench, size_t length, uint32_t sp);
+/* The same of a Klipper for the board's chip, on USB. */
+void hid_klipper_image(struct hid_bench *bench);
 bool hid_holds_image(const struct hid_bench *bench);
 
 /* Opens and connects; ends the session and closes. */

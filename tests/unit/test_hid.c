@@ -326,14 +326,35 @@ static void every_operation_works_or_has_its_reason(void **state)
 
 /* ---- starting ---- */
 
-static void an_f4_of_which_nothing_is_known_is_started_with_a_warning(void **state)
+static void an_f4_of_which_nothing_is_known_is_started_only_by_force(void **state)
 {
     (void)state;
     struct hid_bench *bench = bench_with("stm32f407xx", NULL, 100);
     hid_assert_ok(bench, hid_connects(bench, NULL));
+    assert_int_equal(method_hid.run(&bench->session, &bench->err), ERR_REFUSED);
+    assert_string_equal(bench->err.check, "blank");
+    bench->session.force_blank = true;
     hid_assert_ok(bench, method_hid.run(&bench->session, &bench->err));
-    assert_non_null(strstr(bench->notes, "boot pin"));
+    assert_false(virtual_usb_bus(bench->usb)->up);
     hid_bench_free(bench);
+}
+
+static void klipper_runs_after_it_was_written_and_can_be_asked_to_leave(void **state)
+{
+    (void)state;
+    static const char *const chips[] = {"stm32f103xe", "stm32f103xb", "stm32f407xx"};
+    for (size_t i = 0; i < 3; i++) {
+        struct hid_bench *bench = hid_bench_new(chips[i], NULL);
+        hid_klipper_image(bench);
+        for (int times = 0; times < 2; times++) {
+            hid_assert_ok(bench, hid_runs(bench, NULL));
+            assert_true(hid_holds_image(bench));
+            assert_int_equal(hid_product_id(bench), 0x614e);
+            hid_touches(bench);
+            hid_bench_close(bench);
+        }
+        hid_bench_free(bench);
+    }
 }
 
 static void a_board_that_comes_back_as_its_bootloader_has_left_all_the_same(void **state)
@@ -483,7 +504,8 @@ int main(void)
         CASE(a_program_that_f1_would_not_start_is_refused_before_anything_is_written),
         CASE(an_image_from_before_the_start_cannot_be_written),
         CASE(every_operation_works_or_has_its_reason),
-        CASE(an_f4_of_which_nothing_is_known_is_started_with_a_warning),
+        CASE(an_f4_of_which_nothing_is_known_is_started_only_by_force),
+        CASE(klipper_runs_after_it_was_written_and_can_be_asked_to_leave),
         CASE(a_board_that_comes_back_as_its_bootloader_has_left_all_the_same),
         CASE(every_fault_at_every_message_ends_well),
         CASE(writing_takes_what_flash_and_bus_need),

@@ -493,6 +493,37 @@ static void f4_writes_what_it_holds_before_it_reboots(void **state)
     hid_bench_free(bench);
 }
 
+static void klipper_is_a_serial_port_and_comes_back_when_it_is_touched(void **state)
+{
+    (void)state;
+    static const char *const chips[] = {"stm32f103xe", "stm32f103xb", "stm32f407xx"};
+    for (size_t i = 0; i < 3; i++) {
+        struct hid_bench *bench = hid_bench_new(chips[i], NULL);
+        hid_klipper_image(bench);
+        const struct segment *s = &bench->image.segments[0];
+        memcpy(bench->flash + bench->start, s->data, s->length);
+        bench->config.app = true;
+        hid_bench_remake(bench);
+        assert_int_equal(hid_product_id(bench), 0x614e);
+        assert_string_equal(bench->usb->device.product, chips[i]);
+        hid_touches(bench);
+        hid_bench_close(bench);
+        assert_int_equal(hid_product_id(bench), 0xbeba);
+        hid_says_command(bench, 0);
+        hid_bench_free(bench);
+    }
+}
+
+static void another_program_is_not_on_the_bus(void **state)
+{
+    (void)state;
+    const struct vconfig options = {.app = true};
+    struct hid_bench *bench = hid_bench_new("stm32f103xe", &options);
+    hid_bench_remake(bench);
+    assert_int_equal(bench->device->back_at, UINT64_MAX);
+    hid_bench_free(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +556,8 @@ int main(void)
         CASE(f4_starts_even_an_empty_flash),
         CASE(the_boot_pin_keeps_either_in_its_bootloader),
         CASE(f4_writes_what_it_holds_before_it_reboots),
+        CASE(klipper_is_a_serial_port_and_comes_back_when_it_is_touched),
+        CASE(another_program_is_not_on_the_bus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

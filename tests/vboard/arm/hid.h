@@ -10,6 +10,7 @@
 #define VBOARD_HID_H
 
 #include "base/clock.h"
+#include "usb_klipper.h"
 #include "usb_model.h"
 
 enum {
@@ -59,6 +60,8 @@ struct hid_board {
     bool serasidis; /* not the Arksine fork: F1 says 02 whatever its pages, and has another
                        product string; F4 takes a command wherever it comes */
     bool loader;    /* else the application has the chip */
+    struct vusb_klipper klipper; /* that application, if klipper.app.running */
+    unsigned node;
 
     uint8_t buffer[HID_PAGE_MAX];
     size_t page_size;         /* bytes the build collects before it writes */

@@ -15,7 +15,8 @@ enum {
     HID_INTERFACE_OUT = 0x21,
     INTERFACE_IN = 0x81,
     ANSWER_ENDPOINT = 0x81,
-    BCD_AT = 12, /* of bcdDevice in the device descriptor */
+    BCD_AT = 12,                    /* of bcdDevice in the device descriptor */
+    KLIPPER_US = 200 * MILLISECOND, /* from a reset until Klipper is on the bus */
 };
 
 const uint8_t hid_prefix[HID_PREFIX] = {'B', 'T', 'L', 'D', 'C', 'M', 'D'};
@@ -69,16 +70,25 @@ static void forget(struct hid_board *board)
     board->build->begin(board);
 }
 
-/* Which program has the chip from now on, and what it is on the bus. */
+static uint64_t start_application(struct hid_board *board, uint64_t now)
+{
+    if (!vusb_klipper_start(&board->klipper, board->chip, board->node, &board->flash,
+                            board->build->start))
+        return UINT64_MAX; /* it is not on the bus */
+    board->usb.identity = &board->klipper.face.identity;
+    return now + KLIPPER_US;
+}
+
+/* Which program has the chip from now on, and when it is on the bus. */
 static uint64_t start(struct hid_board *board, bool magic, uint64_t now)
 {
     forget(board);
+    vusb_klipper_stop(&board->klipper);
     board->loader = magic || board->boot1 || !board->build->starts(board);
-    if (board->loader) {
-        board->usb.identity = &board->identity;
-        return now + (magic ? board->build->magic_time : board->build->boot_time);
-    }
-    return UINT64_MAX; /* an application that is not on the bus */
+    if (!board->loader)
+        return start_application(board, now);
+    board->usb.identity = &board->identity;
+    return now + (magic ? board->build->magic_time : board->build->boot_time);
 }
 
 static void restart(struct hid_board *board, bool magic)
@@ -102,6 +112,8 @@ static void board_bus_reset(struct vusb *dev)
     struct hid_board *board = board_of(dev);
     if (board->loader)
         board->build->bus_reset(board);
+    else
+        vusb_klipper_bus_reset(&board->klipper);
 }
 
 /* ---- requests ---- */
@@ -112,10 +124,9 @@ static bool wants_report_descriptor(const struct vusb_setup *setup)
            setup->value >> 8 == REPORT_DESCRIPTOR;
 }
 
-static enum vusb_answer board_control(struct vusb *dev, const struct vusb_setup *setup,
-                                      uint8_t *data, size_t *length)
+static enum vusb_answer loader_control(struct hid_board *board, const struct vusb_setup *setup,
+                                       uint8_t *data, size_t *length)
 {
-    struct hid_board *board = board_of(dev);
     const struct hid_build *build = board->build;
     if (board->busy_until && build->holds_bus)
         return VUSB_NAK;
@@ -133,10 +144,28 @@ static enum vusb_answer board_control(struct vusb *dev, const struct vusb_setup 
     return VUSB_ACK;
 }
 
+static enum vusb_answer board_control(struct vusb *dev, const struct vusb_setup *setup,
+                                      uint8_t *data, size_t *length)
+{
+    struct hid_board *board = board_of(dev);
+    return board->loader ? loader_control(board, setup, data, length)
+                         : vusb_klipper_control(&board->klipper, dev->bus, setup, data, length);
+}
+
+static enum vusb_answer board_out(struct vusb *dev, uint8_t endpoint, const uint8_t *packet,
+                                  size_t length)
+{
+    struct hid_board *board = board_of(dev);
+    return board->loader ? VUSB_STALL
+                         : vusb_klipper_out(&board->klipper, dev->bus, endpoint, packet, length);
+}
+
 static enum vusb_answer board_in(struct vusb *dev, uint8_t endpoint, uint8_t *packet,
                                  size_t *length)
 {
     struct hid_board *board = board_of(dev);
+    if (!board->loader)
+        return vusb_klipper_in(&board->klipper, endpoint, packet, length);
     if (endpoint != ANSWER_ENDPOINT)
         return VUSB_STALL;
     if (!board->answering)
@@ -153,12 +182,19 @@ static uint64_t board_next(const struct vusb *dev)
 {
     const struct hid_board *board = (const struct hid_board *)dev;
     uint64_t busy = board->busy_until ? board->busy_until : UINT64_MAX;
+    if (!board->loader)
+        return vusb_klipper_next(&board->klipper);
     return busy < board->leave_at ? busy : board->leave_at;
 }
 
 static void board_tick(struct vusb *dev)
 {
     struct hid_board *board = board_of(dev);
+    if (!board->loader) { /* Klipper for this offset leaves the mark that this loader looks for */
+        if (vusb_klipper_leaves(&board->klipper, dev->bus))
+            restart(board, true);
+        return;
+    }
     if (board->busy_until && board->busy_until <= hid_now(board)) {
         board->busy_until = 0;
         board->build->done(board);
@@ -176,6 +212,7 @@ static const struct vusb_ops board_ops = {
     .reset = board_reset,
     .bus_reset = board_bus_reset,
     .control = board_control,
+    .out = board_out,
     .in = board_in,
     .next = board_next,
     .tick = board_tick,
@@ -210,6 +247,7 @@ static void configure(struct hid_board *board, const struct vconfig *config)
     board->chip = config->chip;
     board->flash = config->flash;
     board->faults = config->faults;
+    board->node = config->node;
     board->boot1 = has_word(variant, "boot1");
     board->serasidis = has_word(variant, "serasidis");
     board->page_size = !f1 ? 1024 : config->chip->regions[0].sector;
