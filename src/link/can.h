@@ -39,6 +39,7 @@ struct can_status {
     char name[CAN_NAME_LONGEST];
     bool up;
     bool physical; /* false: vcan, or unix: */
+    bool line;     /* an adapter on a tty (slcan): its driver cannot restart after bus-off */
     uint32_t bitrate;
     enum can_bus_state state;
     uint32_t restart_ms;

@@ -72,14 +72,17 @@ static int check(const struct can_status *status, uint32_t bitrate, struct error
     return OK;
 }
 
-/* Down, configured, up. */
+/* Down, configured, up. Not every driver can restart by itself: that is no reason to leave it down.
+ */
 static bool restart(const struct can_status *status, uint32_t bitrate)
 {
     const char *name = status->name;
-    return (!status->up || can_do_stop(name) == 0) &&
-           (!status->physical ||
-            (can_set_bitrate(name, bitrate) == 0 && can_set_restart_ms(name, RESTART_MS) == 0)) &&
-           can_do_start(name) == 0;
+    if ((status->up && can_do_stop(name) != 0) ||
+        (status->physical && can_set_bitrate(name, bitrate) != 0))
+        return false;
+    if (status->physical && !status->line && status->restart_ms == 0)
+        (void)can_set_restart_ms(name, RESTART_MS);
+    return can_do_start(name) == 0;
 }
 
 int can_bring_up(const char *name, uint32_t bitrate, struct error *err)

@@ -57,6 +57,7 @@ static void read_sysfs(const struct host *host, struct can_status *status)
     status->sent = number_of(host, name, "statistics/tx_packets", 10);
     host_path(path, "%s/class/net/%s/device/subsystem", host->sys, name);
     status->physical = host_link_name(path, driver, sizeof driver);
+    status->line = !status->physical; /* netlink knows better than sysfs whether it is virtual */
 }
 
 int can_status_on(const struct host *host, struct can_status *status, const char *name,
@@ -179,7 +180,7 @@ bool can_advice(const struct can_status *status, char *text, size_t size)
     else if (status->state == CAN_BUS_OFF || status->state == CAN_BUS_PASSIVE ||
              status->tx_errors >= ERROR_WARNING)
         advise_wire(status, text, size);
-    else if (told && status->restart_ms == 0)
+    else if (told && !status->line && status->restart_ms == 0)
         (void)snprintf(text, size,
                        "%s does not recover from bus-off by itself: `sudo ip link set %s down`, "
                        "`sudo ip link set %s up type can restart-ms 100`",

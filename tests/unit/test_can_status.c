@@ -281,7 +281,11 @@ static void adapter_that_does_not_tell_is_not_blamed(void **state)
 {
     (void)state;
     char text[512];
-    const struct can_status slcan = {.name = "slcan0", .up = true, .physical = true, .queue = 128};
+    struct can_status slcan = {.name = "slcan0", .up = true, .physical = true, .queue = 128};
+    assert_false(can_advice(&slcan, text, sizeof text));
+    slcan.line = true; /* newer ones tell, and cannot restart */
+    slcan.bitrate = 500000;
+    slcan.state = CAN_BUS_ACTIVE;
     assert_false(can_advice(&slcan, text, sizeof text));
 }
 
