@@ -174,8 +174,9 @@ struct session {
     void (*advance)(void *user, size_t bytes);  /* progress of the phase; may be NULL */
     void (*note)(void *user, const char *text); /* a remark for the user; may be NULL */
     void *user;
-    /* Set by a connect that fails because it has sent the device away into its bootloader: the
-     * engine waits for what comes back at its place, and connects again. */
+    /* Set by a connect that fails because it has sent the device away into its bootloader, and by a
+     * set_fuse over which the device resets: who called waits for what comes back at its place, and
+     * connects again. */
     bool comes_back;
     bool unproven_told; /* the note that an unproven chip was forced */
     void *state;        /* the method's own, from connect to disconnect */

@@ -39,8 +39,7 @@ struct dfu {
     struct dfu_alternate *selected;
     bool unfinished; /* a program was begun and did not come to its end: it is not started */
     bool left;
-    bool wrote;       /* `program` is valid */
-    uint64_t program; /* where what was written begins */
+    bool wrote; /* there is a program to start */
 };
 
 enum { DFU_CAN_DOWNLOAD = 1, DFU_CAN_UPLOAD = 2, DFU_TOLERANT = 4, DFU_WILL_DETACH = 8 };

@@ -81,6 +81,8 @@ static int parse_memory(struct options *options, const char *spec)
         options->fuses_file = spec + 6;
     else if (strncmp(spec, "options=", 8) == 0)
         options->options_file = spec + 8;
+    else if (strncmp(spec, "qspi=", 5) == 0)
+        options->qspi_file = spec + 5;
     else if (strncmp(spec, "flash=", 6) == 0)
         options->flash_file = spec + 6;
     else
