@@ -158,9 +158,10 @@ struct session {
     struct serial *serial;       /* the link, by method->link: one of these three is set */
     struct usb *usb;
     struct can *can;
-    const uint8_t *uuid;  /* CAN: of the node, 6 bytes */
-    struct clock *clock;  /* that link's clock */
-    uint32_t baud;        /* what the user asked for, or 0: loader->bauds, method->baud */
+    const uint8_t *uuid; /* CAN: of the node, 6 bytes */
+    uint64_t program;    /* where this run's program begins: its image's start, else the loader's */
+    struct clock *clock; /* that link's clock */
+    uint32_t baud;       /* what the user asked for, or 0: loader->bauds, method->baud */
     bool force_signature; /* --force signature */
     bool force_unproven;  /* --force unproven-chip */
     bool force_size;      /* --force size */

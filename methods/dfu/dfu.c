@@ -49,8 +49,7 @@ static int dfu_info(struct session *session, struct device_info *info, struct er
 {
     struct dfu *dfu = dfu_of(session);
     const struct usb_device *device = &session->usb->device;
-    if (dfu->kind == DFU_ST && dfu_st_probe(dfu, err))
-        return error_status(err);
+    (void)err;
     device_info_add(info, "bootloader", "%s (%s)", device->product[0] ? device->product : "?",
                     kind_name(dfu->kind));
     device_info_add(info, "release", "%x.%02x", device->bcd >> 8, device->bcd & 0xff);
@@ -59,7 +58,6 @@ static int dfu_info(struct session *session, struct device_info *info, struct er
         device_info_add(info, i ? "" : "memory", "%u  %s", dfu->alternates[i].number,
                         dfu->alternates[i].description);
     device_info_add(info, "block", "%u bytes", dfu->transfer);
-    device_info_add(info, "polling", "%s", dfu_manners_name(dfu->wire.manners));
     return OK;
 }
 

@@ -70,7 +70,6 @@ int dfu_set_fuse(struct session *session, const char *name, uint32_t value, stru
 
 /* ---- st.c: DfuSe ---- */
 
-int dfu_st_probe(struct dfu *dfu, struct error *err); /* learns its manners */
 int dfu_st_erase(struct dfu *dfu, const struct span *ranges, size_t count, struct error *err);
 int dfu_st_erase_all(struct dfu *dfu, struct error *err);
 int dfu_st_write(struct dfu *dfu, const struct job *job, struct error *err);
