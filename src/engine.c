@@ -485,7 +485,7 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
             status = session_interrupted(err);
         else
             status = execute_step(engine, plan, step, &diff, err);
-        if (!status && step->kind == STEP_ENTER && diff_wanted(plan))
+        if (!status && step->kind == STEP_ENTER && diff_wanted(&engine->session, plan))
             status = compare_step(engine, plan, &diff, err);
         touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
         if (status)
