@@ -114,7 +114,8 @@ struct method {
     /* Which sectors of the flash hold the image's bytes already, by checksums that the chip makes:
      * sets equal[i] for each of `count` sectors in rising order, all touched by the image; calls
      * session_advance with the image's bytes in them. A sum must be so long that chance does not
-     * count (CRC-32). ERR_NOT_POSSIBLE: this device cannot tell. NULL: none can. */
+     * count (CRC-32). ERR_NOT_POSSIBLE: this device cannot tell; `count` 0 asks just that. NULL:
+     * none can. */
     int (*equal)(struct session *session, const struct job *job, const struct span *sectors,
                  size_t count, bool *equal, struct error *err);
     /* Does reading this sector cost less than a quarter of erasing and writing it? Then --diff auto

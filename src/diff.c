@@ -211,12 +211,19 @@ static int find_in_memory(struct session *session, const struct plan *plan,
     return status;
 }
 
-bool diff_wanted(const struct plan *plan)
+/* Whether this very device makes checksums is known once it is connected. */
+static bool tells(struct session *session)
 {
-    const struct method *method = plan->method;
+    struct error ignored;
+    const struct method *method = session->method;
+    return method->equal && method->equal(session, NULL, NULL, 0, NULL, &ignored) == OK;
+}
+
+bool diff_wanted(struct session *session, const struct plan *plan)
+{
     if (!plan->image || plan->diff == DIFF_NO)
         return false;
-    return plan->diff == DIFF_YES || method->equal || method->cheap_read;
+    return plan->diff == DIFF_YES || plan->method->cheap_read || tells(session);
 }
 
 int diff_find(struct session *session, const struct plan *plan, struct diff *diff,

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "diff.h"
 #include "enter.h"
+#include "klipper/klipper.h"
 #include "prove.h"
 
 const char *board_state_name(enum board_state state)
@@ -234,8 +235,7 @@ static int touch_again(struct engine *engine, struct error *err)
  * second, because it would wedge a Katapult that waits already. */
 static int ask_application(struct engine *engine, struct error *err)
 {
-    const uint32_t menuconfig_default = 250000;
-    uint32_t baud = engine->klipper_baud ? engine->klipper_baud : menuconfig_default;
+    uint32_t baud = engine->klipper_baud ? engine->klipper_baud : KLIPPER_BAUD;
     prepare_session(engine);
     if (enter_by_request(engine, baud, err))
         return error_status(err);
@@ -507,7 +507,7 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
             status = session_interrupted(err);
         else
             status = execute_step(engine, plan, step, &diff, err);
-        if (!status && step->kind == STEP_ENTER && diff_wanted(plan))
+        if (!status && step->kind == STEP_ENTER && diff_wanted(&engine->session, plan))
             status = compare_step(engine, plan, &diff, err);
         touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
         if (status)
