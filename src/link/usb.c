@@ -15,6 +15,7 @@
 enum {
     CANCEL_GRACE = 3 * SECOND,     /* backends give a transfer up before that */
     REQUEST_DEADLINE = 5 * SECOND, /* for standard requests that a device acts upon */
+    BUSY_PATIENCE = 500 * MILLISECOND,
     REQUEST_SET_CONFIGURATION = 9,
     REQUEST_SET_INTERFACE = 11,
     REQUEST_CLEAR_FEATURE = 1,
@@ -43,8 +44,8 @@ int usb_open(struct usb **usb, const char *name, struct trace *trace, struct err
     if (strlen(name) >= sizeof made->name)
         return error_set(err, ERR_USAGE, "the device name is longer than %zu bytes",
                          sizeof made->name - 1);
-    int rc =
-        usbip_is_name(name) ? usb_usbip_open(&made, name, err) : usb_libusb_open(&made, name, err);
+    int rc = usbip_is_name(name) ? usb_usbip_open(&made, name, BUSY_PATIENCE, err)
+                                 : usb_libusb_open(&made, name, err);
     if (rc != OK || !made)
         return rc;
     rc = usb_begin(made, trace, err);

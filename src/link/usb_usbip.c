@@ -9,7 +9,6 @@
 #include "link/usbip_link.h"
 
 enum {
-    BUSY_PATIENCE = 500 * MILLISECOND,
     REATTACH_PATIENCE = 2 * SECOND,
     RESET_DEADLINE = 5 * SECOND,
     DEVICE_BYTES = 18,
@@ -99,7 +98,7 @@ static const struct usb_ops usbip_ops = {
     .close = usbip_close,
 };
 
-int usb_usbip_open(struct usb **usb, const char *name, struct error *err)
+int usb_usbip_open(struct usb **usb, const char *name, uint64_t patience, struct error *err)
 {
     struct usbip_name where;
     if (!usbip_parse(&where, name) || where.busid[0] == '\0') {
@@ -111,7 +110,7 @@ int usb_usbip_open(struct usb **usb, const char *name, struct error *err)
         return error_memory(err);
     link->where = where;
     link->fd = -1;
-    int rc = attach(link, BUSY_PATIENCE, err);
+    int rc = attach(link, patience, err);
     if (rc != OK) {
         usbip_close(&link->usb);
         return rc;

@@ -176,16 +176,110 @@ static void read_record(struct usbip_record *record, const uint8_t bytes[RECORD_
     record->interfaces = at[23];
 }
 
+/* ---- the list ---- */
+
+static void list_device(struct usb_device *device, const char *server,
+                        const struct usbip_record *record, const uint8_t *interfaces)
+{
+    *device = (struct usb_device){.vid = record->vid, .pid = record->pid, .bcd = record->bcd};
+    device->bus = record->bus;
+    device->address = record->address;
+    (void)snprintf(device->bus_path, sizeof device->bus_path, "%s", record->busid);
+    (void)snprintf(device->name, sizeof device->name, "%.*s/%s", (int)strcspn(server, "/"), server,
+                   record->busid);
+    for (uint8_t i = 0; i < record->interfaces && i < USB_INTERFACES_MAX; i++)
+        device->interfaces[device->interface_count++] =
+            (struct usb_interface){.number = i,
+                                   .class = interfaces[INTERFACE_BYTES * i],
+                                   .subclass = interfaces[INTERFACE_BYTES * i + 1],
+                                   .protocol = interfaces[INTERFACE_BYTES * i + 2]};
+}
+
+static int hear_list(const struct conversation *with, const char *busid, struct usb_device *devices,
+                     size_t *count, struct error *err)
+{
+    uint8_t bytes[RECORD_BYTES], interfaces[UINT8_MAX * INTERFACE_BYTES], number[4];
+    struct usbip_record record;
+    int rc = hear(with, number, sizeof number, err);
+    if (rc != OK)
+        return rc;
+    uint32_t left = get_be32(number);
+    if (left > DEVICES_MAX)
+        return wrong_answer(with->text, "the server claims to have more devices than can be", err);
+    for (; left > 0; left--) {
+        rc = hear(with, bytes, sizeof bytes, err);
+        if (rc != OK)
+            return rc;
+        read_record(&record, bytes);
+        rc = hear(with, interfaces, (size_t)record.interfaces * INTERFACE_BYTES, err);
+        if (rc != OK)
+            return rc;
+        if (record.class != CLASS_HUB && (!busid[0] || strcmp(busid, record.busid) == 0))
+            list_device(&devices[(*count)++], with->text, &record, interfaces);
+    }
+    return OK;
+}
+
+static int by_bus_path(const void *a, const void *b)
+{
+    return strverscmp(((const struct usb_device *)a)->bus_path,
+                      ((const struct usb_device *)b)->bus_path);
+}
+
+static int list(struct usb_device *devices, size_t *count, const char *server, struct error *err)
+{
+    static const uint8_t request[OP_BYTES] = {VERSION >> 8, VERSION & 0xff, OP_REQ_DEVLIST >> 8,
+                                              OP_REQ_DEVLIST & 0xff};
+    struct conversation with = {.text = server, .clock = clock_monotonic()};
+    struct usbip_name name;
+    uint32_t status = 0;
+    if (!usbip_parse(&name, server)) {
+        error_set(err, ERR_USAGE, "%s is not usbip:HOST[:PORT][/BUSID]", server);
+        return error_hint(err, "for example usbip:localhost, usbip:192.168.1.20:3240/1-1.4");
+    }
+    int rc = call(&with, &name, err);
+    if (rc != OK)
+        return rc;
+    rc = ask(&with, request, sizeof request, OP_REP_DEVLIST, &status, err);
+    if (rc == OK && status != 0)
+        rc = wrong_answer(server, "the server does not tell its devices", err);
+    if (rc == OK)
+        rc = hear_list(&with, name.busid, devices, count, err);
+    (void)close(with.fd);
+    return rc;
+}
+
+/* The list without texts; on failure there is none. */
+static int bare_list(struct usb_device **devices, size_t *count, const char *server,
+                     struct error *err)
+{
+    *count = 0;
+    *devices = calloc(DEVICES_MAX, sizeof **devices);
+    if (!*devices)
+        return error_memory(err);
+    int rc = list(*devices, count, server, err);
+    if (rc != OK) {
+        free(*devices);
+        *devices = NULL;
+        *count = 0;
+        return rc;
+    }
+    if (*count > 1)
+        qsort(*devices, *count, sizeof **devices, by_bus_path);
+    return OK;
+}
+
 /* ---- import ---- */
 
 static int not_exported(const char *text, struct error *err)
 {
     char server[USB_NAME_MAX];
-    struct usb_device *devices = NULL;
-    size_t count = 0;
+    struct usb_device *devices;
+    size_t count;
+    if (!err)
+        return ERR_NO_DEVICE;
     (void)snprintf(server, sizeof server, "%.*s", (int)strcspn(text, "/"), text);
-    if (usbip_devices(&devices, &count, server, NULL) != OK)
-        count = 0;
+    (void)bare_list(&devices, &count, server, NULL);
     int rc = usb_no_device(text, devices, count, err);
     if (count == 0)
         error_hint(err, "that server exports nothing now: is the board plugged in there, and bound "
@@ -250,49 +344,7 @@ int usbip_import(const char *text, const struct usbip_name *name, struct clock *
     }
 }
 
-/* ---- the list ---- */
-
-static void list_device(struct usb_device *device, const char *server,
-                        const struct usbip_record *record, const uint8_t *interfaces)
-{
-    *device = (struct usb_device){.vid = record->vid, .pid = record->pid, .bcd = record->bcd};
-    device->bus = record->bus;
-    device->address = record->address;
-    (void)snprintf(device->bus_path, sizeof device->bus_path, "%s", record->busid);
-    (void)snprintf(device->name, sizeof device->name, "%.*s/%s", (int)strcspn(server, "/"), server,
-                   record->busid);
-    for (uint8_t i = 0; i < record->interfaces && i < USB_INTERFACES_MAX; i++)
-        device->interfaces[device->interface_count++] =
-            (struct usb_interface){.number = i,
-                                   .class = interfaces[INTERFACE_BYTES * i],
-                                   .subclass = interfaces[INTERFACE_BYTES * i + 1],
-                                   .protocol = interfaces[INTERFACE_BYTES * i + 2]};
-}
-
-static int hear_list(const struct conversation *with, const char *busid, struct usb_device *devices,
-                     size_t *count, struct error *err)
-{
-    uint8_t bytes[RECORD_BYTES], interfaces[UINT8_MAX * INTERFACE_BYTES], number[4];
-    struct usbip_record record;
-    int rc = hear(with, number, sizeof number, err);
-    if (rc != OK)
-        return rc;
-    uint32_t left = get_be32(number);
-    if (left > DEVICES_MAX)
-        return wrong_answer(with->text, "the server claims to have more devices than can be", err);
-    for (; left > 0; left--) {
-        rc = hear(with, bytes, sizeof bytes, err);
-        if (rc != OK)
-            return rc;
-        read_record(&record, bytes);
-        rc = hear(with, interfaces, (size_t)record.interfaces * INTERFACE_BYTES, err);
-        if (rc != OK)
-            return rc;
-        if (record.class != CLASS_HUB && (!busid[0] || strcmp(busid, record.busid) == 0))
-            list_device(&devices[(*count)++], with->text, &record, interfaces);
-    }
-    return OK;
-}
+/* ---- the list with texts ---- */
 
 /* Those that somebody else has imported keep their secret. */
 static void ask_texts(struct usb_device *devices, size_t count)
@@ -301,62 +353,14 @@ static void ask_texts(struct usb_device *devices, size_t count)
     uint64_t deadline = clock_in(clock, TEXTS_DEADLINE);
     for (size_t i = 0; i < count && clock_now(clock) < deadline; i++) {
         struct usb *usb;
-        if (usb_open(&usb, devices[i].name, NULL, NULL) != OK)
+        if (usb_usbip_open(&usb, devices[i].name, 0, NULL) != OK)
             continue;
+        (void)usb_begin(usb, NULL, NULL);
         memcpy(devices[i].manufacturer, usb->device.manufacturer, USB_TEXT_MAX);
         memcpy(devices[i].product, usb->device.product, USB_TEXT_MAX);
         memcpy(devices[i].serial, usb->device.serial, USB_TEXT_MAX);
         usb_close(usb);
     }
-}
-
-static int by_bus_path(const void *a, const void *b)
-{
-    return strverscmp(((const struct usb_device *)a)->bus_path,
-                      ((const struct usb_device *)b)->bus_path);
-}
-
-static int list(struct usb_device *devices, size_t *count, const char *server, struct error *err)
-{
-    static const uint8_t request[OP_BYTES] = {VERSION >> 8, VERSION & 0xff, OP_REQ_DEVLIST >> 8,
-                                              OP_REQ_DEVLIST & 0xff};
-    struct conversation with = {.text = server, .clock = clock_monotonic()};
-    struct usbip_name name;
-    uint32_t status = 0;
-    if (!usbip_parse(&name, server)) {
-        error_set(err, ERR_USAGE, "%s is not usbip:HOST[:PORT][/BUSID]", server);
-        return error_hint(err, "for example usbip:localhost, usbip:192.168.1.20:3240/1-1.4");
-    }
-    int rc = call(&with, &name, err);
-    if (rc != OK)
-        return rc;
-    rc = ask(&with, request, sizeof request, OP_REP_DEVLIST, &status, err);
-    if (rc == OK && status != 0)
-        rc = wrong_answer(server, "the server does not tell its devices", err);
-    if (rc == OK)
-        rc = hear_list(&with, name.busid, devices, count, err);
-    (void)close(with.fd);
-    return rc;
-}
-
-/* The list without texts. */
-static int bare_list(struct usb_device **devices, size_t *count, const char *server,
-                     struct error *err)
-{
-    *count = 0;
-    *devices = calloc(DEVICES_MAX, sizeof **devices);
-    if (!*devices)
-        return error_memory(err);
-    int rc = list(*devices, count, server, err);
-    if (rc != OK) {
-        free(*devices);
-        *devices = NULL;
-        *count = 0;
-        return rc;
-    }
-    if (*count > 1)
-        qsort(*devices, *count, sizeof **devices, by_bus_path);
-    return OK;
 }
 
 int usbip_devices(struct usb_device **devices, size_t *count, const char *server, struct error *err)
