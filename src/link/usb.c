@@ -228,10 +228,11 @@ int usb_configure(struct usb *usb, uint8_t configuration, struct error *err)
     int rc = usb->ops->configure
                  ? usb->ops->configure(usb, configuration, err)
                  : request(usb, TO_DEVICE, REQUEST_SET_CONFIGURATION, configuration, 0, err);
-    if (rc != OK)
-        return error_context(err, "choosing configuration %u", configuration);
-    usb->configured = configuration;
-    return OK;
+    if (rc == OK)
+        usb->configured = configuration;
+    else
+        error_context(err, "choosing configuration %u", configuration);
+    return rc;
 }
 
 int usb_clear_halt(struct usb *usb, uint8_t endpoint, struct error *err)
@@ -239,7 +240,9 @@ int usb_clear_halt(struct usb *usb, uint8_t endpoint, struct error *err)
     int rc = usb->ops->clear_halt ? usb->ops->clear_halt(usb, endpoint, err)
                                   : request(usb, TO_ENDPOINT, REQUEST_CLEAR_FEATURE,
                                             FEATURE_ENDPOINT_HALT, endpoint, err);
-    return rc == OK ? OK : error_context(err, "clearing the halt of endpoint 0x%02x", endpoint);
+    if (rc != OK)
+        error_context(err, "clearing the halt of endpoint 0x%02x", endpoint);
+    return rc;
 }
 
 int usb_reset(struct usb *usb, struct error *err)
@@ -289,7 +292,7 @@ int usb_set_alternate(struct usb *usb, uint8_t interface, uint8_t alternate, str
     int rc = usb->ops->set_alternate
                  ? usb->ops->set_alternate(usb, interface, alternate, err)
                  : request(usb, TO_INTERFACE, REQUEST_SET_INTERFACE, alternate, interface, err);
-    return rc == OK ? OK
-                    : error_context(err, "choosing alternate setting %u of interface %u", alternate,
-                                    interface);
+    if (rc != OK)
+        error_context(err, "choosing alternate setting %u of interface %u", alternate, interface);
+    return rc;
 }

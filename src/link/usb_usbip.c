@@ -76,7 +76,9 @@ static int usbip_reset(struct usb *usb, struct error *err)
     }
     if (rc >= 0)
         rc = come_back(link, err);
-    return rc == OK ? OK : error_context(err, "resetting the device");
+    if (rc != OK)
+        error_context(err, "resetting the device");
+    return (int)rc;
 }
 
 /* ---- opening and closing ---- */
@@ -103,7 +105,8 @@ int usb_usbip_open(struct usb **usb, const char *name, uint64_t patience, struct
     struct usbip_name where;
     if (!usbip_parse(&where, name) || where.busid[0] == '\0') {
         error_set(err, ERR_USAGE, "%s names no device: usbip:HOST[:PORT]/BUSID does", name);
-        return error_hint(err, "`mflash detect --device %s` lists those of a server", name);
+        error_hint(err, "`mflash detect --device %s` lists those of a server", name);
+        return ERR_USAGE;
     }
     struct usbip_link *link = (struct usbip_link *)usb_allocate(sizeof *link, &usbip_ops, name);
     if (!link)

@@ -235,7 +235,8 @@ static int list(struct usb_device *devices, size_t *count, const char *server, s
     uint32_t status = 0;
     if (!usbip_parse(&name, server)) {
         error_set(err, ERR_USAGE, "%s is not usbip:HOST[:PORT][/BUSID]", server);
-        return error_hint(err, "for example usbip:localhost, usbip:192.168.1.20:3240/1-1.4");
+        error_hint(err, "for example usbip:localhost, usbip:192.168.1.20:3240/1-1.4");
+        return ERR_USAGE;
     }
     int rc = call(&with, &name, err);
     if (rc != OK)
@@ -293,8 +294,9 @@ static int import_refused(const char *text, uint32_t status, struct error *err)
     switch (status) {
     case STATUS_BUSY:
         error_set(err, ERR_BUSY, "opening %s: another program has imported it", text);
-        return error_hint(err, "close that program; a kernel that has it lets go by `usbip port` "
-                               "and `sudo usbip detach -p PORT` on the machine that imported it");
+        error_hint(err, "close that program; a kernel that has it lets go by `usbip port` "
+                        "and `sudo usbip detach -p PORT` on the machine that imported it");
+        return ERR_BUSY;
     case STATUS_NOT_AVAILABLE:
     case STATUS_NO_DEVICE:
         return not_exported(text, err);
@@ -302,7 +304,8 @@ static int import_refused(const char *text, uint32_t status, struct error *err)
         error_set(err, ERR_FAILED, "opening %s: the server refuses it (%s, status %u)", text,
                   status == STATUS_ERROR ? "the device is in error" : "no reason given",
                   (unsigned)status);
-        return error_hint(err, "unplug the board there and plug it in again");
+        error_hint(err, "unplug the board there and plug it in again");
+        return ERR_FAILED;
     }
 }
 

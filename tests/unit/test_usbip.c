@@ -294,6 +294,25 @@ static void a_connection_that_ends_means_that_the_device_is_gone(void **state)
                       "the USB/IP server closed the connection");
 }
 
+static void an_answer_counts_even_if_the_connection_ends_behind_it(void **state)
+{
+    (void)state;
+    struct session s;
+    uint8_t bytes[6];
+    static const struct peer_turn turns[] = {
+        ENUMERATE_DFU,
+        {.what = PEER_CLOSE,
+         .host = GET_STATUS("00000005"),
+         .device = RETURN("00000005", "00000000", "00000006") IDLE},
+        {.what = PEER_END}};
+    for (int i = 0; i < 20; i++) {
+        begin(&s, turns);
+        assert_int_equal(ask(&s, bytes, 1000), 6);
+        assert_int_equal(ask(&s, bytes, 1000), ERR_GONE);
+        end(&s);
+    }
+}
+
 static void every_status_has_its_end(void **state)
 {
     (void)state;
@@ -626,6 +645,7 @@ int main(void)
         cmocka_unit_test(a_server_that_ignores_cancellations_is_given_up),
         cmocka_unit_test(answers_that_are_none_end_the_link),
         cmocka_unit_test(a_connection_that_ends_means_that_the_device_is_gone),
+        cmocka_unit_test(an_answer_counts_even_if_the_connection_ends_behind_it),
         cmocka_unit_test(every_status_has_its_end),
         cmocka_unit_test(a_missing_device_is_answered_with_those_there_are),
         cmocka_unit_test(a_device_in_use_is_busy_after_a_moment_of_patience),
