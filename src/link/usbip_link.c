@@ -94,6 +94,8 @@ int usbip_why_broken(const struct usbip_link *link, struct error *err)
 
 /* ---- sending ---- */
 
+static void receive(struct usbip_link *link);
+
 static void flush(struct usbip_link *link)
 {
     while (link->out_begin < link->out_end) {
@@ -103,8 +105,11 @@ static void flush(struct usbip_link *link)
             link->out_begin += (size_t)sent;
             continue;
         }
-        if (errno != EAGAIN && errno != EINTR)
-            usbip_link_gone(link, "the USB/IP server closed the connection");
+        if (errno != EAGAIN && errno != EINTR) {
+            receive(link); /* what it still said counts */
+            if (!link->broken)
+                usbip_link_gone(link, "the USB/IP server closed the connection");
+        }
         return;
     }
     link->out_begin = link->out_end = 0;
@@ -398,5 +403,7 @@ int usbip_await(struct usb *usb, struct usb_transfer *transfer, uint64_t deadlin
         else if (now >= deadline)
             return OK;
     }
-    return link->broken ? usbip_why_broken(link, err) : OK;
+    /* What came to its end before the link broke has done so. */
+    bool cut = transfer->end == USB_GONE || transfer->end == USB_FAILED;
+    return link->broken && cut ? usbip_why_broken(link, err) : OK;
 }
