@@ -271,7 +271,8 @@ static int check_serve(const struct options *options)
                         name);
     if (options->link && !options->model->create)
         return complain("this board is no serial port: --serve usbip:PORT", name);
-    if (options->usbip && !options->model->create_usb && options->model->baud)
+    if (options->usbip && !options->model->create_usb &&
+        (options->model->baud || options->model->fresh))
         return complain("this board is on a UART, not on USB: --serve pty:LINK", name);
     if (!options->can && (options->nodes || options->bitrate || options->bus_off))
         return complain("--nodes, --bitrate and --fault bus-off are for nodes of a CAN bus", name);
