@@ -12,7 +12,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) '$(2)')
 
 WARN := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla \
         -Wstrict-prototypes -Wmissing-prototypes -Werror
-LIBS := libserialport libusb-1.0 libelf zlib jansson
+LIBS := libserialport libusb-1.0 libelf zlib jansson libgpiod
 ALL_CFLAGS = $(WARN) $(CFLAGS) $(SANITIZE) -Isrc -Imethods -I$(B)/gen -DMFLASH_VERSION='"$(VERSION)"' \
              -DMFLASH_DATADIR='"$(PREFIX)/share/mflash"' $(shell pkg-config --cflags $(LIBS)) -MMD -MP
 ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lsocketcan -lpthread

@@ -177,7 +177,8 @@ struct session {
     /* Set by a connect that fails because it has sent the device away into its bootloader: the
      * engine waits for what comes back at its place, and connects again. */
     bool comes_back;
-    void *state; /* the method's own, from connect to disconnect */
+    bool unproven_told; /* the note that an unproven chip was forced */
+    void *state;        /* the method's own, from connect to disconnect */
 };
 
 /* Progress: `bytes` more of the phase are done (written and acknowledged, or read). */

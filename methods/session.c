@@ -118,8 +118,10 @@ int session_check_proven(struct session *session, bool proven, struct error *err
     if (proven)
         return OK;
     if (session->force_unproven) {
-        session_note(session, "%s over %s has not been shown to work: forced", chip,
-                     session->method->name);
+        if (!session->unproven_told)
+            session_note(session, "%s over %s has not been shown to work: forced", chip,
+                         session->method->name);
+        session->unproven_told = true;
         return OK;
     }
     error_refuse(err, "unproven-chip",

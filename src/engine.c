@@ -254,6 +254,18 @@ static int try_other_ways(struct engine *engine, int status, struct error *err)
     return status;
 }
 
+/* "/dev/serial/by-id/usb-Klipper_… → 1209:beba": where the board was, and what came back. */
+static void tell_way(const struct engine *engine, const char *from, char *text, size_t size)
+{
+    const struct usb *usb = engine->session.usb;
+    const char *device = engine->target.device;
+    bool moved = engine->arrived || strcmp(from, device) != 0;
+    if (moved && usb)
+        (void)snprintf(text, size, "%s → %04x:%04x", from, usb->device.vid, usb->device.pid);
+    else
+        (void)snprintf(text, size, "%s%s%s", moved ? from : "", moved ? " → " : "", device);
+}
+
 int engine_connect(struct engine *engine, struct error *err)
 {
     if (engine->connected)
@@ -275,10 +287,8 @@ int engine_connect(struct engine *engine, struct error *err)
         return error_context(err, "%s: %s", engine->target.board->name, engine->target.device);
     }
     engine->connected = true;
-    char way[2 * sizeof from + 8];
-    bool moved = strcmp(from, engine->target.device) != 0;
-    (void)snprintf(way, sizeof way, "%s%s%s", moved ? from : "", moved ? " → " : "",
-                   engine->target.device);
+    char way[2 * sizeof from + 16];
+    tell_way(engine, from, way, sizeof way);
     end_phase(engine, STEP_ENTER, 0, begun, way);
     return OK;
 }
@@ -329,11 +339,25 @@ static int verify_step(struct engine *engine, const struct job *job, struct erro
     struct session *session = &engine->session;
     int status = session->method->verify ? session->method->verify(session, job, err)
                                          : verify_by_reading(session, job, err);
+    if (status == ERR_NOT_POSSIBLE) { /* this device, of a method that can do it elsewhere */
+        on_note(engine, err->message);
+        error_clear(err);
+        return OK;
+    }
     if (status == ERR_VERIFY)
         engine->result.verified = TRI_FALSE;
     else if (!status && engine->result.verified != TRI_FALSE)
         engine->result.verified = TRI_TRUE;
     return status;
+}
+
+static void tell_unverifiable(struct engine *engine, enum memory memory)
+{
+    char text[256];
+    (void)snprintf(text, sizeof text, "not possible: %s",
+                   method_refusal(engine->session.method, OP_VERIFY));
+    begin_phase(engine, STEP_VERIFY, memory, 0);
+    end_phase(engine, STEP_VERIFY, 0, clock_now(engine->session.clock), text);
 }
 
 /* Write or verify: the pages that differ, or all of the image's. */
@@ -361,6 +385,8 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
     else if (!bytes)
         engine->result.verified = TRI_TRUE; /* read and found equal */
     end_phase(engine, step->kind, bytes, begun, bytes ? NULL : "nothing differs");
+    if (plan->unverifiable && step->kind == STEP_WRITE)
+        tell_unverifiable(engine, step->memory);
     return OK;
 }
 

@@ -1,15 +1,9 @@
-/* See entry.h. GPIO lines: Linux Documentation/userspace-api/gpio (character device, version 2). */
+/* See entry.h. */
 #include "stm32/entry.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/gpio.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 enum { RESET_US = 20 * MILLISECOND, BREAK_BAUD = 300, LINE_NUMBER_MAX = 1023 };
 
@@ -78,52 +72,19 @@ int entry_parse(struct entry *entry, const char *text, struct error *err)
 
 /* ---- moving lines ---- */
 
-static int gpio_failed(const struct entry *entry, unsigned line, int why, struct error *err)
+/* A line is taken when it is moved first, and kept until the end of the session. */
+static int move_gpio(struct entry *entry, unsigned number, bool high, struct error *err)
 {
-    enum error_code code = why == EACCES || why == EPERM ? ERR_PERMISSION
-                           : why == EBUSY                ? ERR_BUSY
-                           : why == ENOENT               ? ERR_NO_DEVICE
-                                                         : ERR_FAILED;
-    error_set(err, code, "setting line %u of %s: %s", line, entry->gpio_chip, strerror(why));
-    return error_hint(err, "`gpioinfo` lists chips and lines; the board's key `gpiochip` names "
-                           "another chip");
-}
-
-/* The line as an output with this level. */
-static int gpio_request(struct entry *entry, unsigned line, bool high, struct error *err)
-{
-    struct gpio_v2_line_request request = {.offsets = {line}, .num_lines = 1};
+    for (size_t i = 0; i < entry->line_count; i++)
+        if (entry->lines[i].number == number)
+            return gpio_output_set(&entry->lines[i], high, err);
     if (entry->line_count == ENTRY_LINES_MAX)
         return error_set(err, ERR_BOARDS_FILE, "a sequence can move %d GPIO lines at most",
                          ENTRY_LINES_MAX);
-    request.config.flags = GPIO_V2_LINE_FLAG_OUTPUT;
-    request.config.num_attrs = 1;
-    request.config.attrs[0].attr.id = GPIO_V2_LINE_ATTR_ID_OUTPUT_VALUES;
-    request.config.attrs[0].attr.values = high;
-    request.config.attrs[0].mask = 1;
-    (void)snprintf(request.consumer, sizeof request.consumer, "mflash");
-    int chip = open(entry->gpio_chip, O_RDWR | O_CLOEXEC);
-    if (chip < 0)
-        return gpio_failed(entry, line, errno, err);
-    int why = ioctl(chip, GPIO_V2_GET_LINE_IOCTL, &request) == 0 ? 0 : errno;
-    (void)close(chip);
-    if (why)
-        return gpio_failed(entry, line, why, err);
-    entry->lines[entry->line_count++] = (struct entry_line){line, request.fd};
-    return OK;
-}
-
-static int move_gpio(struct entry *entry, unsigned line, bool high, struct error *err)
-{
-    for (size_t i = 0; i < entry->line_count; i++) {
-        struct gpio_v2_line_values values = {.bits = high, .mask = 1};
-        if (entry->lines[i].line != line)
-            continue;
-        if (ioctl(entry->lines[i].fd, GPIO_V2_LINE_SET_VALUES_IOCTL, &values) != 0)
-            return gpio_failed(entry, line, errno, err);
-        return OK;
-    }
-    return gpio_request(entry, line, high, err);
+    int rc =
+        gpio_output_open(&entry->lines[entry->line_count], entry->gpio_chip, number, high, err);
+    entry->line_count += rc == OK;
+    return rc;
 }
 
 /* A zero at a rate so low that it is a break at any other. */
@@ -165,6 +126,14 @@ static bool is_modem_line(const struct entry_step *step)
     return step->signal == ENTRY_DTR || step->signal == ENTRY_RTS;
 }
 
+bool entry_can_play(const struct session *session, const struct entry_sequence *sequence)
+{
+    bool can = sequence->count > 0;
+    for (size_t i = 0; i < sequence->count; i++)
+        can = can && (!is_modem_line(&sequence->steps[i]) || session->serial->ops->set_lines);
+    return can;
+}
+
 int entry_play(struct session *session, struct entry *entry, const struct entry_sequence *sequence,
                struct error *err)
 {
@@ -188,5 +157,5 @@ int entry_play(struct session *session, struct entry *entry, const struct entry_
 void entry_release(struct entry *entry)
 {
     while (entry->line_count > 0)
-        (void)close(entry->lines[--entry->line_count].fd);
+        gpio_output_close(&entry->lines[--entry->line_count]);
 }

@@ -12,6 +12,7 @@
 #ifndef MFLASH_STM32_ENTRY_H
 #define MFLASH_STM32_ENTRY_H
 
+#include "link/gpio.h"
 #include "method.h"
 
 enum { ENTRY_STEPS_MAX = 32, ENTRY_LINES_MAX = 4, ENTRY_WAIT_US = 100 * MILLISECOND };
@@ -29,21 +30,18 @@ struct entry_sequence {
     size_t count;
 };
 
-/* GPIO lines that were moved keep their level until they are given back. */
-struct entry_line {
-    unsigned line;
-    int fd;
-};
-
 struct entry {
     struct entry_sequence enter, leave;
-    const char *gpio_chip; /* "/dev/gpiochip0" */
-    struct entry_line lines[ENTRY_LINES_MAX];
+    const char *gpio_chip;                     /* "/dev/gpiochip0" */
+    struct gpio_output lines[ENTRY_LINES_MAX]; /* taken, until they are given back */
     size_t line_count;
 };
 
 /* ERR_BOARDS_FILE with the place of what is wrong. NULL is an empty string. */
 int entry_parse(struct entry *entry, const char *text, struct error *err);
+
+/* Is there something to play, and every line it moves? */
+bool entry_can_play(const struct session *session, const struct entry_sequence *sequence);
 
 /* Moves the lines. A serial line without DTR and RTS is closed and opened instead, once. */
 int entry_play(struct session *session, struct entry *entry, const struct entry_sequence *sequence,

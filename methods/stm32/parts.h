@@ -16,6 +16,8 @@ enum rom_quirk {
     QUIRK_SHORT_BLOCKS = 2,  /* L0: at most 128 bytes a command */
     QUIRK_EXTRA_ACK = 4,     /* L412: one ACK too many in Get Version */
     QUIRK_EMPTY_FLAG = 8,    /* a chip that was empty stays in its loader until it loses power */
+    QUIRK_BANKS = 16,        /* two banks of half the flash each, with pages that are small */
+    QUIRK_BANKS_OPTION = 32, /* those, if bit 21 of the first option word is set (DUAL_BANK) */
 };
 
 struct rom_part {

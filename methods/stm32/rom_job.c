@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "stm32/rom_loader.h"
 
 enum {
@@ -12,6 +13,7 @@ enum {
     SMALL_PAGE_US = 100 * MILLISECOND, /* data sheets: 40 ms; clones are slower */
     SECTOR_STEP = 16 * 1024,           /* 16 KiB of a large sector: 0.5 s at x8, doubled */
     ERASE_LEAST_US = 2 * SECOND,
+    DUAL_BANK = 1 << 21, /* FLASH_OPTR of G0 and L4 */
 };
 
 /* ---- before the first destructive byte ---- */
@@ -29,21 +31,10 @@ static int check_inside(struct session *session, uint64_t end, struct error *err
     return error_hint(err, "name the right chip with --chip; `--force size` goes on regardless");
 }
 
-int st_rom_check_proven(const struct session *session, struct error *err)
-{
-    const struct stm32_part *part = session->chip->stm32;
-    if (part->proven || session->force_unproven)
-        return OK;
-    error_refuse(err, "unproven-chip",
-                 "mflash was never seen working with chips of the family STM32%s", part->family);
-    return error_hint(err, "`--force unproven-chip` goes on; reading and `mflash info` are "
-                           "harmless");
-}
-
 static int check_ready(struct session *session, uint64_t end, struct error *err)
 {
     const struct rom_loader *rom = session->state;
-    int rc = st_rom_check_proven(session, err);
+    int rc = session_check_proven(session, session->chip->stm32->proven, err);
     if (rc != OK)
         return rc;
     return rom->protected ? st_rom_protected(err) : check_inside(session, end, err);
@@ -81,17 +72,74 @@ static int erase_some(struct session *session, uint64_t *at, uint64_t end, struc
     return rc;
 }
 
+/* Does the flash have two banks that can be erased by one command each? */
+static bool has_banks(struct session *session)
+{
+    struct rom_loader *rom = session->state;
+    unsigned quirks = rom->part ? rom->part->quirks : 0;
+    uint8_t word[4];
+    struct error ignored;
+    if (!rom->flash_bytes || !st_rom_has(rom, ROM_EXTENDED_ERASE))
+        return false;
+    if (quirks & QUIRK_BANKS)
+        return true;
+    uint32_t options = session->chip->stm32->option_base;
+    return quirks & QUIRK_BANKS_OPTION && options &&
+           st_rom_read(rom, options, word, sizeof word, &ignored) == OK &&
+           get_le32(word) & DUAL_BANK;
+}
+
+/* A bank of small pages is erased as fast as one of them. *at moves on if it was done. */
+static int try_bank(struct session *session, uint64_t *at, uint64_t end, struct error *err)
+{
+    struct rom_loader *rom = session->state;
+    uint64_t bytes = rom->flash_bytes / 2, offset = *at - rom->flash.start;
+    if (offset % bytes || offset >= 2 * bytes || end - *at < bytes)
+        return OK;
+    int rc = st_rom_erase_bank(rom, (unsigned)(offset / bytes), err);
+    if (rc == OK)
+        *at += bytes;
+    if (rc != ERR_NOT_POSSIBLE)
+        return rc == OK ? OK : error_context(err, "erasing the bank at 0x%08" PRIx64, *at);
+    error_clear(err);
+    return OK;
+}
+
+/* Up to where pages are listed: the second bank, if all of it is to be erased. */
+static uint64_t list_end(const struct rom_loader *rom, uint64_t at, uint64_t end)
+{
+    uint64_t middle = rom->flash.start + rom->flash_bytes / 2;
+    return at < middle && end >= rom->flash.start + rom->flash_bytes ? middle : end;
+}
+
+static int erase_range(struct session *session, struct span range, bool banks, struct error *err)
+{
+    uint64_t at = range.start, end = range.start + range.size;
+    int rc = OK;
+    while (rc == OK && at < end) {
+        uint64_t before = at;
+        if (banks)
+            rc = try_bank(session, &at, end, err);
+        if (rc == OK && at == before)
+            rc = erase_some(session, &at, banks ? list_end(session->state, at, end) : end, err);
+    }
+    return rc;
+}
+
 int st_rom_job_erase(struct session *session, const struct span *ranges, size_t count,
                      struct error *err)
 {
-    uint64_t end = 0;
-    for (size_t i = 0; i < count; i++)
+    const struct rom_loader *rom = session->state;
+    uint64_t end = 0, longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        longest = ranges[i].size > longest ? ranges[i].size : longest;
         if (ranges[i].start + ranges[i].size > end)
             end = ranges[i].start + ranges[i].size;
+    }
     int rc = check_ready(session, end, err);
+    bool banks = rc == OK && longest >= rom->flash_bytes / 2 && has_banks(session);
     for (size_t i = 0; rc == OK && i < count; i++)
-        for (uint64_t at = ranges[i].start; rc == OK && at < ranges[i].start + ranges[i].size;)
-            rc = erase_some(session, &at, ranges[i].start + ranges[i].size, err);
+        rc = erase_range(session, ranges[i], banks, err);
     return rc;
 }
 
@@ -113,7 +161,7 @@ int st_rom_job_erase_chip(struct session *session, struct error *err)
 
 /* ---- writing ---- */
 
-static int failed_at(struct error *err, const char *doing, uint64_t address)
+int st_rom_failed_at(struct error *err, const char *doing, uint64_t address)
 {
     error_context(err, "%s flash at 0x%08" PRIx64, doing, address);
     if (err && (err->hint[0] || err->code == ERR_INTERRUPTED))
@@ -144,7 +192,7 @@ static int write_page(struct session *session, const struct pages *pages, const 
         size_t n = length - at < rom->block ? length - at : rom->block;
         int rc = st_rom_write(rom, address + (uint32_t)at, bytes + at, n, err);
         if (rc != OK)
-            return failed_at(err, "writing", address + at);
+            return st_rom_failed_at(err, "writing", address + at);
     }
     if (!rom->wrote || address < rom->wrote_at)
         rom->wrote_at = address;
@@ -184,52 +232,5 @@ int st_rom_job_write(struct session *session, const struct job *job, struct erro
     while (rc == OK && pages_next(&pages, bytes))
         if (!pages.empty) /* only an erase empties a page here */
             rc = write_page(session, &pages, bytes, err);
-    return rc;
-}
-
-/* ---- reading ---- */
-
-/* Reads whole words within one block and cuts out what was asked for. */
-static int read_part(struct rom_loader *rom, uint64_t address, uint8_t *bytes, size_t length,
-                     struct error *err)
-{
-    uint8_t block[ROM_BLOCK];
-    size_t skip = address % 4;
-    size_t whole = (skip + length + 3) / 4 * 4;
-    int rc = st_rom_read(rom, (uint32_t)(address - skip), block, whole, err);
-    if (rc == OK)
-        memcpy(bytes, block + skip, length);
-    return rc;
-}
-
-int st_rom_job_read(struct session *session, enum memory memory, uint64_t address, uint8_t *bytes,
-                    size_t length, struct error *err)
-{
-    struct rom_loader *rom = session->state;
-    if (memory != MEM_FLASH)
-        return error_set(err, ERR_NOT_POSSIBLE, "an STM32 has no %s", memory_name(memory));
-    while (length > 0) {
-        size_t room = rom->block - address % rom->block;
-        size_t n = length < room ? length : room;
-        if (session_stopped(session))
-            return session_interrupted(err);
-        int rc = read_part(rom, address, bytes, n, err);
-        if (rc != OK)
-            return failed_at(err, "reading", address);
-        session_advance(session, n);
-        address += n;
-        bytes += n;
-        length -= n;
-    }
-    return OK;
-}
-
-int st_rom_job_verify(struct session *session, const struct job *job, struct error *err)
-{
-    int rc = verify_by_reading(session, job, err);
-    if (rc == ERR_VERIFY)
-        error_hint(err, "this boot loader acknowledges writes to protected pages too: `mflash "
-                        "fuses` shows write protection, `mflash unlock` removes it; if it is off, "
-                        "run the same command again");
     return rc;
 }

@@ -13,7 +13,11 @@ enum {
     LARGE_FLASH = 1024 * 1024,
     SHORT_BLOCK = 128,
     LEAST_VERSION = 0x10,
+    BANK_1 = 0xfffe,
+    CHECKSUM_US = SECOND,
 };
+
+#define CRC_POLYNOMIAL 0x04c11db7u
 
 bool st_rom_has(const struct rom_loader *rom, enum rom_command command)
 {
@@ -249,6 +253,72 @@ int st_rom_erase_all(struct rom_loader *rom, struct error *err)
         return error_set(err, ERR_NOT_POSSIBLE, "this boot loader has no mass erase");
     return erase_again(rom, extended ? extended_all : all,
                        extended ? sizeof extended_all : sizeof all, timeout, err);
+}
+
+int st_rom_erase_bank(struct rom_loader *rom, unsigned bank, struct error *err)
+{
+    uint8_t frame[3];
+    put_be16(frame, (uint16_t)(BANK_1 - bank));
+    frame[2] = st_rom_xor(frame, 2);
+    int rc = erase_again(rom, frame, sizeof frame, MASS_ERASE_US, err);
+    if (rc == OK || rom->wire.outcome != ROM_REFUSED || rom->wire.command_refused)
+        return rc;
+    return error_set(err, ERR_NOT_POSSIBLE, "this boot loader erases no bank");
+}
+
+/* ---- checksums ---- */
+
+uint32_t st_rom_sum_of(const uint8_t *bytes, size_t length)
+{
+    uint32_t crc = UINT32_MAX;
+    for (size_t at = 0; at + 4 <= length; at += 4) {
+        crc ^= get_le32(bytes + at);
+        for (int bit = 0; bit < 32; bit++)
+            crc = crc & 0x80000000u ? crc << 1 ^ CRC_POLYNOMIAL : crc << 1;
+    }
+    return crc;
+}
+
+/* Address, number of words, polynomial and start value, each with its check and ACK; then an ACK,
+ * the sum and its check. */
+static int checksum_once(struct rom_wire *wire, uint32_t address, uint32_t words, uint32_t *sum,
+                         struct error *err)
+{
+    const uint32_t numbers[] = {address, words, CRC_POLYNOMIAL, UINT32_MAX};
+    uint8_t answer[5];
+    int rc = st_rom_command(wire, ROM_GET_CHECKSUM, err);
+    for (size_t i = 0; rc == OK && i < sizeof numbers / sizeof numbers[0]; i++)
+        rc = st_rom_address(wire, numbers[i], CHECKSUM_US, err);
+    if (rc == OK)
+        rc = st_rom_ack(wire, CHECKSUM_US, err);
+    if (rc == OK)
+        rc = st_rom_receive(wire, answer, sizeof answer, err);
+    if (rc != OK)
+        return rc;
+    if (st_rom_xor(answer, sizeof answer) != 0)
+        return error_set(err, ERR_PROTOCOL, "the check of the device's sum is wrong");
+    *sum = get_be32(answer);
+    return OK;
+}
+
+/* Documents and hosts disagree about this command's frames: where it does not work as AN3155 says,
+ * reading tells as much. */
+int st_rom_checksum(struct rom_loader *rom, uint32_t address, size_t length, uint32_t *sum,
+                    struct error *err)
+{
+    unsigned tries = 0;
+    *sum = 0;
+    if (!st_rom_has(rom, ROM_GET_CHECKSUM) || rom->no_checksum)
+        return error_set(err, ERR_NOT_POSSIBLE, "this boot loader makes no checksums");
+    int rc = checksum_once(&rom->wire, address, (uint32_t)(length / 4), sum, err);
+    if (rc == OK || rom->wire.outcome == ROM_GONE)
+        return rc;
+    if (rom->wire.outcome == ROM_REFUSED && rom->wire.command_refused)
+        return finish(&rom->wire, rc, err);
+    rom->no_checksum = true;
+    if (!st_rom_again(&rom->wire, &tries))
+        return rc;
+    return error_set(err, ERR_NOT_POSSIBLE, "this boot loader's checksum is not that of AN3155");
 }
 
 /* ---- starting ---- */

@@ -23,6 +23,7 @@ struct rom_loader {
     size_t block;         /* most bytes of one Read or Write */
     uint64_t flash_bytes; /* by the size register; 0 = not known */
     bool protected;       /* readout protection: reading, writing and erasing are refused */
+    bool no_checksum;     /* the loader lists Get Checksum, but it was not as AN3155 says */
     bool wrote;
     uint32_t wrote_at; /* lowest address written in this session */
 };
@@ -52,6 +53,18 @@ enum { ROM_ERASE_MAX = 128 }; /* pages of one command; 256 would mean all to som
 
 /* ERR_NOT_POSSIBLE if this loader has no mass erase. */
 int st_rom_erase_all(struct rom_loader *rom, struct error *err);
+
+/* Erases bank 0 or 1. A refusal is ERR_NOT_POSSIBLE: this loader, or this chip, has no banks. */
+int st_rom_erase_bank(struct rom_loader *rom, unsigned bank, struct error *err);
+
+/* The chip's own CRC-32 (polynomial 04C11DB7, most significant bit first, over words) of whole
+ * words at a word's address. ERR_NOT_POSSIBLE if the loader has no such command, or another one
+ * under its number: then the loader is back in step, and the next call fails at once. */
+int st_rom_checksum(struct rom_loader *rom, uint32_t address, size_t length, uint32_t *sum,
+                    struct error *err);
+
+/* What st_rom_checksum gives for these bytes. */
+uint32_t st_rom_sum_of(const uint8_t *bytes, size_t length);
 
 /* Starts what has its vector table at `address`. */
 int st_rom_go(struct rom_loader *rom, uint32_t address, struct error *err);

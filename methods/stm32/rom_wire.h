@@ -27,6 +27,7 @@ enum rom_command {
     ROM_WRITE_UNPROTECT = 0x73,
     ROM_READOUT_PROTECT = 0x82,
     ROM_READOUT_UNPROTECT = 0x92,
+    ROM_GET_CHECKSUM = 0xa1,
 };
 
 enum {

@@ -122,14 +122,14 @@ static int stm32_info(struct session *session, struct device_info *info, struct 
 
 static int stm32_unlock(struct session *session, struct error *err)
 {
-    int rc = st_rom_check_proven(session, err);
+    int rc = session_check_proven(session, session->chip->stm32->proven, err);
     return rc == OK ? st_rom_unlock(session, err) : rc;
 }
 
 static int stm32_set_fuse(struct session *session, const char *name, uint32_t value,
                           struct error *err)
 {
-    int rc = st_rom_check_proven(session, err);
+    int rc = session_check_proven(session, session->chip->stm32->proven, err);
     return rc == OK ? st_rom_set_fuse(session, name, value, err) : rc;
 }
 
@@ -167,7 +167,7 @@ static int go(struct session *session, struct error *err)
 static int stm32_run(struct session *session, struct error *err)
 {
     struct rom_loader *rom = session->state;
-    bool moves = rom->entry.leave.count > 0 && session->serial->ops->set_lines;
+    bool moves = entry_can_play(session, &rom->entry.leave);
     int rc = moves ? entry_play(session, &rom->entry, &rom->entry.leave, err) : go(session, err);
     if (rc == OK)
         return OK;
@@ -199,6 +199,7 @@ const struct method method_stm32_uart = {
     .erase = st_rom_job_erase,
     .erase_chip = st_rom_job_erase_chip,
     .write = st_rom_job_write,
+    .equal = st_rom_job_equal,
     .verify = st_rom_job_verify,
     .read = st_rom_job_read,
     .fuses = st_rom_fuses,

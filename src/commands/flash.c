@@ -83,9 +83,6 @@ int app_execute(struct app *app, struct plan *plan, struct error *err)
     engine_close(engine);
     if (status)
         return status;
-    if (plan->unverifiable)
-        report_line(&app->report, "verify", "not possible over %s, because %s", plan->method->name,
-                    method_refusal(plan->method, OP_VERIFY));
     report_result(&app->report, engine);
     return OK;
 }

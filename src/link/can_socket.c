@@ -27,7 +27,7 @@ static int socket_listen(struct can *can, const uint16_t *ids, size_t count, str
     count = ids ? count : 1;
     for (size_t i = 0; ids && i < count; i++)
         filters[i] = (struct can_filter){ids[i], CAN_SFF_MASK | CAN_EFF_FLAG | CAN_RTR_FLAG};
-    if (setsockopt(wire->fd, SOL_CAN_RAW, CAN_RAW_FILTER, count ? filters : NULL,
+    if (setsockopt(wire->fd, SOL_CAN_RAW, CAN_RAW_FILTER, filters,
                    (socklen_t)(count * sizeof *filters)) != 0)
         return error_set(err, ERR_FAILED, "listening on %s: %s", can->name, strerror(errno));
     return OK;
@@ -59,7 +59,7 @@ static int set_up(const struct can_wire *wire, unsigned index)
     const struct sockaddr_can address = {.can_family = AF_CAN, .can_ifindex = (int)index};
     if (index == 0) /* which would mean all interfaces */
         return ENODEV;
-    if (setsockopt(wire->fd, SOL_CAN_RAW, CAN_RAW_FILTER, NULL, 0) != 0 ||
+    if (setsockopt(wire->fd, SOL_CAN_RAW, CAN_RAW_FILTER, &on, 0) != 0 || /* a list of none */
         setsockopt(wire->fd, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &wanted_errors,
                    sizeof wanted_errors) != 0 ||
         setsockopt(wire->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0 ||

@@ -112,7 +112,8 @@ struct usb_ops {
     void (*cancel)(struct usb *usb, struct usb_transfer *transfer);
     /* NULL: nobody else can have it. */
     int (*claim)(struct usb *usb, uint8_t interface, struct error *err); /* detaches its driver */
-    void (*release)(struct usb *usb, uint8_t interface);                 /* gives it back */
+    /* Gives it back; usb->claimed has what is left. */
+    void (*release)(struct usb *usb, uint8_t interface);
     /* NULL: the standard request does it, with nobody in between who must know. */
     int (*configure)(struct usb *usb, uint8_t configuration, struct error *err);
     int (*set_alternate)(struct usb *usb, uint8_t interface, uint8_t alternate, struct error *err);

@@ -32,7 +32,8 @@ struct handle {
     libusb_device_handle *device;
     int fd;
     char node[NODE_MAX];
-    size_t open; /* transfers that libusb has not given back */
+    size_t open;       /* transfers that libusb has not given back */
+    uint32_t detached; /* interfaces whose kernel driver had to go */
 };
 
 /* A transfer that libusb knows of. Its bytes are copied, because libusb may hold on to them longer
@@ -213,12 +214,8 @@ static int handle_await(struct usb *usb, struct usb_transfer *transfer, uint64_t
 
 /* ---- interfaces ---- */
 
-static int handle_claim(struct usb *usb, uint8_t interface, struct error *err)
+static int claimed_by_another(struct handle *handle, uint8_t interface, struct error *err)
 {
-    struct handle *handle = (struct handle *)usb;
-    int code = libusb_claim_interface(handle->device, interface);
-    if (code != LIBUSB_ERROR_BUSY)
-        return code == 0 ? OK : failed(usb, "claiming an interface", code, err);
     char label[USB_LABEL_MAX], holder[USB_TEXT_MAX] = "";
     struct held node = {.path = handle->node};
     struct stat is;
@@ -226,7 +223,7 @@ static int handle_claim(struct usb *usb, uint8_t interface, struct error *err)
     host_holders(host_here(), &node, 1);
     if (node.pid != 0)
         host_holder_text(&node, holder, sizeof holder);
-    usb_label(usb, label);
+    usb_label(&handle->usb, label);
     error_set(err, ERR_BUSY, "claiming interface %u of %s: %s has it", interface, label,
               holder[0] ? holder : "another program or kernel driver");
     if (node.unit[0])
@@ -234,9 +231,36 @@ static int handle_claim(struct usb *usb, uint8_t interface, struct error *err)
     return error_hint(err, "close that program; `sudo fuser -v %s` names it", handle->node);
 }
 
+/* Drivers come back once nothing is claimed any more: cdc_acm, for one, wants both its interfaces
+ * or none. */
+static void attach_drivers(struct handle *handle)
+{
+    for (int n = 0; n <= USB_INTERFACE_NUMBER_MAX; n++)
+        if (handle->detached & UINT32_C(1) << n)
+            (void)libusb_attach_kernel_driver(handle->device, n);
+    handle->detached = 0;
+}
+
+static int handle_claim(struct usb *usb, uint8_t interface, struct error *err)
+{
+    struct handle *handle = (struct handle *)usb;
+    if (libusb_detach_kernel_driver(handle->device, interface) == 0)
+        handle->detached |= UINT32_C(1) << interface;
+    int code = libusb_claim_interface(handle->device, interface);
+    if (code == 0)
+        return OK;
+    if (usb->claimed == 0)
+        attach_drivers(handle);
+    return code == LIBUSB_ERROR_BUSY ? claimed_by_another(handle, interface, err)
+                                     : failed(usb, "claiming an interface", code, err);
+}
+
 static void handle_release(struct usb *usb, uint8_t interface)
 {
-    (void)libusb_release_interface(((struct handle *)usb)->device, interface);
+    struct handle *handle = (struct handle *)usb;
+    (void)libusb_release_interface(handle->device, interface);
+    if (usb->claimed == 0)
+        attach_drivers(handle);
 }
 
 static int handle_configure(struct usb *usb, uint8_t configuration, struct error *err)
@@ -378,13 +402,12 @@ static int hand_to_libusb(struct handle *handle, struct error *err)
     if (code != 0)
         return failed(&handle->usb, "opening it", code, err);
     handle->usb.configured = (uint8_t)configuration;
-    (void)libusb_set_auto_detach_kernel_driver(handle->device, 1);
     return OK;
 }
 
 int usb_libusb_open(struct usb **usb, const char *name, struct error *err)
 {
-    struct usb_device device;
+    struct usb_device device = {.name = ""};
     char node[NODE_MAX];
     int rc = find(name, &device, err);
     if (rc != OK)

@@ -124,19 +124,20 @@ static int hear(const struct conversation *with, uint8_t *bytes, size_t length, 
 /* Connects; on failure with->fd is -1. */
 static int call(struct conversation *with, const struct usbip_name *name, struct error *err)
 {
-    struct error ignored;
-    err = err ? err : &ignored;
-    with->fd = tcp_connect(with->text, &name->address, with->clock, err);
+    struct error told = {.code = OK};
+    with->fd = tcp_connect(with->text, &name->address, with->clock, &told);
     if (with->fd >= 0) {
         with->deadline = clock_in(with->clock, OP_DEADLINE);
         return OK;
     }
     with->fd = -1;
-    err->code = ERR_NO_ANSWER;
-    if (err->hint[0] == '\0')
+    error_set(err, ERR_NO_ANSWER, "%s", told.message);
+    if (told.hint[0])
+        error_hint(err, "%s", told.hint);
+    else
         error_hint(err,
-                   "is the USB/IP server (`usbipd`, `vboard`) running there, on port %s, and "
-                   "not blocked by a firewall?",
+                   "is the USB/IP server (`usbipd`, `vboard`) running there, on port %s, and not "
+                   "blocked by a firewall?",
                    name->address.port);
     return ERR_NO_ANSWER;
 }

@@ -1,11 +1,14 @@
 /*
  * A USB/IP server whose answers are a fuzzer's input. The first byte chooses what the host wants
  * (the list, a device, a serial port); then portions of two bytes of length, little end first, and
- * so many bytes: what the server says on one connection after another, before it closes.
+ * so many bytes: what the server says to one message of the host after another. An empty one closes
+ * the connection; so does a host that has nothing more to say for a moment, which spares the
+ * deadlines.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +29,9 @@ static struct server {
     size_t left;
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Says the next portion, hears the host out, and resets the connection, which leaves no port in
- * TIME_WAIT. */
-static void answer(int fd)
+/* Says the next portion. False: that was an empty one. */
+static bool say_next(int fd)
 {
-    const struct linger at_once = {1, 0};
-    uint8_t heard[4096];
     (void)pthread_mutex_lock(&server.lock);
     size_t portion = server.left >= 2 ? get_le16(server.bytes) : 0;
     if (server.left >= 2)
@@ -42,7 +42,20 @@ static void answer(int fd)
     server.bytes += portion;
     server.left -= portion;
     (void)pthread_mutex_unlock(&server.lock);
+    return portion > 0;
+}
+
+/* Resets the connection in the end, which leaves no port in TIME_WAIT. */
+static void answer(int fd)
+{
+    const struct linger at_once = {1, 0};
+    const struct timeval moment = {0, 5000};
+    uint8_t heard[4096];
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment);
+    while (recv(fd, heard, sizeof heard, 0) > 0 && say_next(fd))
+        continue;
     (void)shutdown(fd, SHUT_WR);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){0}, sizeof moment);
     while (recv(fd, heard, sizeof heard, 0) > 0)
         continue;
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);

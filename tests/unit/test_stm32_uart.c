@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
+#include "gpio_stand_in.h"
 #include "method_rig.h"
 
 extern const struct method method_stm32_uart;
@@ -37,6 +39,43 @@ static void assert_run(struct rig *rig)
 {
     rig_assert_ok(rig, rig_run(rig, MEM_FLASH, NULL));
     assert_true(rig_holds_image(rig));
+}
+
+/* ---- lines of the host ---- */
+
+/* A Raspberry Pi: GPIO 18 is wired to BOOT0, GPIO 23 to NRST. */
+static struct rig *wired_board;
+static bool boot0;
+
+static void pi_header(unsigned line, bool high)
+{
+    struct vserial *device = wired_board->device;
+    if (line == 18)
+        boot0 = high;
+    if (line == 23 && high) {
+        device->ops->lines(device, false, boot0, 115200); /* the variant has BOOT0 there */
+        virtual_reset(device, VRESET_PIN);
+    }
+}
+
+static void gpio_lines_bring_the_chip_in_and_start_its_application(void **state)
+{
+    (void)state;
+    struct rig *rig =
+        board_as("stm32f103xb", &(struct vconfig){.variant = "rts-boot0", .app = true});
+    rig->settings[0] = (struct setting){"sequence", "18,-23&23:-18,-23&23"};
+    rig->settings[1] = (struct setting){"gpiochip", GPIO_CHIP};
+    rig->loader.setting_count = 2;
+    rig->loader.enter = NULL;
+    gpio_forget();
+    wired_board = rig;
+    gpio_wired = pi_header;
+    rig_image(rig, MEM_FLASH, FLASH, 3000);
+    assert_run(rig);
+    assert_string_equal(gpio_moves, "18=1 23=0 23=1 18=0 23=0 23=1 23. 18. ");
+    assert_int_equal(gpio_held, 0);
+    gpio_forget();
+    rig_free(rig);
 }
 
 /* ---- writing and reading ---- */
@@ -95,6 +134,104 @@ static void erase_of_large_sectors_is_by_their_numbers(void **state)
     rig_assert_ok(rig, rig_connect(rig, NULL));
     rig_assert_ok(rig, rig->method->erase(&rig->session, &range, 1, &rig->err));
     assert_memory_equal(rig->flash, before, KIB * KIB);
+    rig_free(rig);
+}
+
+/* How long erasing [FLASH + from, FLASH + to) of an STM32G0B1 takes; it must blank just that. */
+static uint64_t erase_time_of(bool dual_bank, uint32_t from, uint32_t to)
+{
+    static uint8_t before[512 * KIB];
+    struct rig *rig = board("stm32g0b1xx");
+    const struct span range = {FLASH + from, to - from};
+    if (!dual_bank) {
+        put_le32(rig->options, get_le32(rig->options) & ~(1u << 21));
+        put_le32(rig->options + 4, ~get_le32(rig->options));
+        rig_remake(rig);
+    }
+    memcpy(before, rig->flash, sizeof before);
+    memset(before + from, 0xff, to - from);
+    rig_assert_ok(rig, rig_connect(rig, NULL));
+    uint64_t begun = clock_now(rig->session.clock);
+    rig_assert_ok(rig, rig->method->erase(&rig->session, &range, 1, &rig->err));
+    uint64_t time = clock_now(rig->session.clock) - begun;
+    assert_memory_equal(rig->flash, before, sizeof before);
+    rig_free(rig);
+    return time;
+}
+
+static void a_whole_bank_is_erased_by_one_command_where_there_are_two(void **state)
+{
+    (void)state;
+    const uint64_t page = 22 * MILLISECOND;
+    assert_true(erase_time_of(true, 0, 256 * KIB) < 3 * page);
+    assert_true(erase_time_of(true, 256 * KIB, 512 * KIB) < 3 * page);
+    assert_true(erase_time_of(true, 0, 512 * KIB) < 4 * page);
+    assert_true(erase_time_of(true, 250 * KIB, 512 * KIB) < 6 * page); /* three pages, a bank */
+    assert_true(erase_time_of(true, 2 * KIB, 258 * KIB) > 100 * page); /* no whole one */
+    assert_true(erase_time_of(false, 0, 256 * KIB) > 100 * page);
+}
+
+/* ---- the loader's own checksum ---- */
+
+static struct rig *board_with_sums(const char *variant)
+{
+    struct rig *rig = board_as("stm32f072xb", &(struct vconfig){.variant = variant});
+    rig_image(rig, MEM_FLASH, FLASH, 30001);
+    rig_image(rig, MEM_FLASH, FLASH + 40001, 777);
+    return rig;
+}
+
+static void verify_asks_for_a_checksum_where_the_loader_lists_it(void **state)
+{
+    (void)state;
+    struct rig *rig = board_with_sums("checksum");
+    assert_run(rig);
+    assert_int_equal(rig->advanced, 2 * (30001 + 777));
+    assert_true(rig->verifying < 100 * MILLISECOND); /* reading takes 2.9 s */
+    rig_free(rig);
+}
+
+static void a_checksum_that_differs_is_followed_by_the_place(void **state)
+{
+    (void)state;
+    static uint8_t zeros[5000];
+    struct rig *rig = board_as("stm32f072xb", &(struct vconfig){.variant = "checksum"});
+    rig_image_bytes(rig, MEM_FLASH, FLASH, zeros, sizeof zeros);
+    rig->config.flash.stuck = 0x123;
+    rig_remake(rig);
+    assert_int_equal(rig_run(rig, MEM_FLASH, NULL), ERR_VERIFY);
+    assert_non_null(strstr(rig->err.message, "0x08000123"));
+    rig_free(rig);
+}
+
+/* stm32flash 0.7 and ST's documents describe different frames under this number. */
+static void a_checksum_of_another_kind_is_left_for_reading(void **state)
+{
+    (void)state;
+    struct rig *rig = board_with_sums("other-checksum");
+    assert_run(rig);
+    assert_true(rig->verifying > 2 * SECOND);
+    rig_free(rig);
+}
+
+static void the_checksum_tells_which_pages_are_there(void **state)
+{
+    (void)state;
+    struct rig *rig = board_with_sums("checksum");
+    assert_run(rig);
+    rig->flash[5000] ^= 1;
+    rig->flash[40001] ^= 1;
+    rig->flash[40000] ^= 1; /* not the image's */
+    virtual_reset(rig->device, VRESET_PIN);
+    rig_assert_ok(rig, rig_connect(rig, NULL));
+    const struct job job = rig_job(rig, MEM_FLASH);
+    struct span pages[17];
+    bool equal[17];
+    for (size_t i = 0; i < 17; i++)
+        pages[i] = (struct span){FLASH + (i < 15 ? i : i + 4) * 2 * KIB, 2 * KIB};
+    rig_assert_ok(rig, rig->method->equal(&rig->session, &job, pages, 17, equal, &rig->err));
+    for (size_t i = 0; i < 17; i++)
+        assert_int_equal(equal[i], i != 2 && i != 15);
     rig_free(rig);
 }
 
@@ -499,10 +636,16 @@ static void speed_is_that_of_wire_and_flash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gpio_lines_bring_the_chip_in_and_start_its_application),
         cmocka_unit_test(write_and_verify_on_each_family),
         cmocka_unit_test(write_behind_a_bootloader_leaves_it_alone),
         cmocka_unit_test(erase_takes_only_the_pages_asked_for),
         cmocka_unit_test(erase_of_large_sectors_is_by_their_numbers),
+        cmocka_unit_test(a_whole_bank_is_erased_by_one_command_where_there_are_two),
+        cmocka_unit_test(verify_asks_for_a_checksum_where_the_loader_lists_it),
+        cmocka_unit_test(a_checksum_that_differs_is_followed_by_the_place),
+        cmocka_unit_test(a_checksum_of_another_kind_is_left_for_reading),
+        cmocka_unit_test(the_checksum_tells_which_pages_are_there),
         cmocka_unit_test(erase_of_every_page_goes_in_lists_that_cannot_mean_all),
         cmocka_unit_test(erase_chip_blanks_everything),
         cmocka_unit_test(read_any_address_and_length),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gpio_stand_in.h"
 #include "method.h"
 #include "scripted_serial.h"
 #include "stm32/entry.h"
@@ -399,18 +400,33 @@ static void a_broken_sequence_is_named_by_its_place(void **state)
                      ERR_BOARDS_FILE);
 }
 
-static void a_missing_gpio_chip_is_named(void **state)
+static void a_gpio_line_that_cannot_be_had_is_named(void **state)
 {
     (void)state;
+    static const struct {
+        const char *chip, *sequence;
+        int code;
+        const char *place;
+    } cases[] = {
+        {"/dev/no-such-gpiochip", "18", ERR_NO_DEVICE, "line 18 of /dev/no-such-gpiochip"},
+        {GPIO_CHIP, "7,32", ERR_NO_DEVICE, "line 32 of " GPIO_CHIP ": there is no such line"},
+        {GPIO_CHIP, "7,5", ERR_BUSY, "line 5 of " GPIO_CHIP},
+        {GPIO_CLOSED_CHIP, "18", ERR_PERMISSION, "line 18 of " GPIO_CLOSED_CHIP},
+        {GPIO_CHIP, "1,2,3,4,6", ERR_BOARDS_FILE, "4 GPIO lines"},
+    };
     static const struct script_turn nothing[] = {END};
-    struct desk desk;
-    desk_open(&desk, "stm32f103xb", nothing);
-    desk.settings[0] = (struct setting){"sequence", "18"};
-    desk.settings[1] = (struct setting){"gpiochip", "/dev/no-such-gpiochip"};
-    desk.loader.setting_count = 2;
-    assert_int_equal(desk_connect(&desk), ERR_NO_DEVICE);
-    assert_non_null(strstr(desk.err.message, "line 18 of /dev/no-such-gpiochip"));
-    desk_close(&desk);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct desk desk;
+        gpio_forget();
+        desk_open(&desk, "stm32f103xb", nothing);
+        desk.settings[0] = (struct setting){"sequence", cases[i].sequence};
+        desk.settings[1] = (struct setting){"gpiochip", cases[i].chip};
+        desk.loader.setting_count = 2;
+        assert_int_equal(desk_connect(&desk), cases[i].code);
+        assert_non_null(strstr(desk.err.message, cases[i].place));
+        assert_int_equal(gpio_held, 0); /* what was taken before is given back */
+        desk_close(&desk);
+    }
 }
 
 int main(void)
@@ -433,7 +449,7 @@ int main(void)
         cmocka_unit_test(a_sequence_is_played_in_its_order_with_its_waits),
         cmocka_unit_test(sequences_of_the_field_are_understood),
         cmocka_unit_test(a_broken_sequence_is_named_by_its_place),
-        cmocka_unit_test(a_missing_gpio_chip_is_named),
+        cmocka_unit_test(a_gpio_line_that_cannot_be_had_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

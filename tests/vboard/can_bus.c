@@ -13,15 +13,12 @@
 #include <string.h>
 
 #include "can_queue.h"
+#include "can_station.h"
 
 enum {
     NS = 1000,
     INTERMISSION_BITS = 3,
     ERROR_FRAME_BITS = 20, /* flag 6 to 12, delimiter 8 */
-    /* Fault confinement: ISO 11898-1, 12.1.4. */
-    TX_ERROR_STEP = 8,
-    TX_ERRORS_WARNING = 96,
-    TX_ERRORS_PASSIVE = 128,
 };
 
 static uint64_t bit_times(const struct can_bus *bus, uint64_t bits)
@@ -37,7 +34,7 @@ static uint64_t to_microseconds(uint64_t ns)
 /* ---- who is there ---- */
 
 /* Its controller takes part: it acknowledges and may send. */
-static bool takes_part(const struct can_station *station)
+bool station_takes_part(const struct can_station *station)
 {
     if (station->node)
         return !station->node->deaf && station->bus->power_at == 0;
@@ -47,7 +44,7 @@ static bool takes_part(const struct can_station *station)
 static bool has_company(const struct can_station *sender)
 {
     for (const struct can_station *other = sender->bus->stations; other; other = other->next)
-        if (other != sender && takes_part(other))
+        if (other != sender && station_takes_part(other))
             return true;
     return false;
 }
@@ -60,7 +57,7 @@ static struct can_station *station_of(struct can_bus *bus, const struct vcan *no
     return station;
 }
 
-static struct can_station *join(struct can_bus *bus, struct vcan *node)
+struct can_station *station_join(struct can_bus *bus, struct vcan *node)
 {
     struct can_station **end = &bus->stations;
     struct can_station *station = calloc(1, sizeof *station);
@@ -75,7 +72,7 @@ static struct can_station *join(struct can_bus *bus, struct vcan *node)
 }
 
 /* What it has on the wire ends there: an error frame, that is, and nobody gets anything. */
-static void silence(struct can_station *station)
+void station_silence(struct can_station *station)
 {
     struct can_bus *bus = station->bus;
     can_queue_clear(&station->out);
@@ -91,7 +88,7 @@ static void node_send(struct vcan_bus *v, struct vcan *node, const struct can_fr
 {
     struct can_bus *bus = (struct can_bus *)v;
     struct can_station *station = station_of(bus, node);
-    if (station && !bus->stalled && takes_part(station))
+    if (station && !bus->stalled && station_takes_part(station))
         (void)can_queue_push(&station->out, frame, v->now * NS);
 }
 
@@ -99,70 +96,7 @@ static void node_abort(struct vcan_bus *v, struct vcan *node)
 {
     struct can_station *station = station_of((struct can_bus *)v, node);
     if (station)
-        silence(station);
-}
-
-/* ---- what hosts see ---- */
-
-static bool wants(const struct can_station *host, const struct can_frame *frame)
-{
-    if (host->everything || (frame->can_id & CAN_ERR_FLAG))
-        return true;
-    for (size_t i = 0; i < host->id_count; i++)
-        if (frame->can_id == host->ids[i])
-            return true;
-    return false;
-}
-
-static void reach_host(struct can_station *host, const struct can_frame *frame)
-{
-    if (host->gone || !wants(host, frame))
-        return;
-    if (host->arrived.count >= CAN_HOST_ARRIVED ||
-        !can_queue_push(&host->arrived, frame, host->bus->v.now * NS))
-        host->lost++;
-}
-
-/* An error frame as SocketCAN makes them: include/uapi/linux/can/error.h. */
-static void tell_host(struct can_station *host, canid_t class, uint8_t controller)
-{
-    struct can_frame frame = {.can_id = CAN_ERR_FLAG | CAN_ERR_CNT | class, .len = CAN_ERR_DLC};
-    frame.data[1] = controller;
-    frame.data[6] = (uint8_t)host->tx_errors;
-    reach_host(host, &frame);
-}
-
-static void count_error(struct can_station *sender, canid_t class)
-{
-    unsigned before = sender->tx_errors;
-    if (before < TX_ERRORS_PASSIVE)
-        sender->tx_errors += TX_ERROR_STEP;
-    if (sender->node)
-        return;
-    if (class && before == 0)
-        tell_host(sender, class, 0);
-    if (before < TX_ERRORS_WARNING && sender->tx_errors >= TX_ERRORS_WARNING)
-        tell_host(sender, CAN_ERR_CRTL, CAN_ERR_CRTL_TX_WARNING);
-    if (before < TX_ERRORS_PASSIVE && sender->tx_errors >= TX_ERRORS_PASSIVE)
-        tell_host(sender, CAN_ERR_CRTL, CAN_ERR_CRTL_TX_PASSIVE);
-}
-
-static void go_bus_off(struct can_bus *bus)
-{
-    for (struct can_station *host = bus->stations; host; host = host->next) {
-        if (host->node || host->gone)
-            continue;
-        silence(host);
-        host->restart_at = bus->v.now + CAN_RESTART_TIME;
-        tell_host(host, CAN_ERR_BUSOFF, 0);
-    }
-}
-
-static void restart(struct can_station *host)
-{
-    host->restart_at = 0;
-    host->tx_errors = 0;
-    tell_host(host, CAN_ERR_RESTARTED, 0);
+        station_silence(station);
 }
 
 /* ---- a frame's way ---- */
@@ -172,7 +106,7 @@ static void restart(struct can_station *host)
  * somebody joins. */
 static bool may_send(const struct can_station *station)
 {
-    return station->out.count && takes_part(station) &&
+    return station->out.count && station_takes_part(station) &&
            (station->tx_errors < TX_ERRORS_PASSIVE || has_company(station));
 }
 
@@ -242,38 +176,27 @@ static void destroy_frame(struct can_bus *bus, struct can_station *sender, canid
     report(bus, sender, &can_queue_head(&sender->out)->frame, fate);
     bus->free_at += bus->v.paced ? bit_times(bus, ERROR_FRAME_BITS) : 0;
     bus->bits += ERROR_FRAME_BITS;
-    count_error(sender, class);
+    station_count_error(sender, class);
 }
 
 static void deliver(struct can_bus *bus, const struct can_station *sender,
                     const struct can_frame *frame)
 {
     for (struct can_station *station = bus->stations; station; station = station->next) {
-        if (station == sender || !takes_part(station))
+        if (station == sender || !station_takes_part(station))
             continue;
         if (!station->node)
-            reach_host(station, frame);
+            host_hear(station, frame);
         else if (!bus->stalled)
             station->node->ops->receive(station->node, frame);
     }
-}
-
-static void unplug_hosts(struct can_bus *bus)
-{
-    for (struct can_station *host = bus->stations; host; host = host->next) {
-        if (host->node)
-            continue;
-        silence(host);
-        host->gone = true;
-    }
-    bus->plug_at = bus->v.now + CAN_REPLUG_TIME;
 }
 
 static void lose_power(struct can_bus *bus)
 {
     for (struct can_station *station = bus->stations; station; station = station->next)
         if (station->node)
-            silence(station);
+            station_silence(station);
     bus->power_at = bus->v.now + CAN_REPLUG_TIME;
 }
 
@@ -291,7 +214,7 @@ static void leave_wire(struct can_bus *bus, struct can_station *sender)
     if (sender->node && sender->node->ops->sent)
         sender->node->ops->sent(sender->node);
     if (number == bus->faults.cut)
-        unplug_hosts(bus);
+        hosts_unplug(bus);
     if (number == bus->faults.power)
         lose_power(bus);
 }
@@ -306,7 +229,7 @@ static void end_frame(struct can_bus *bus)
     } else if (bus->frames + 1 == bus->faults.bus_off) {
         bus->faults.bus_off = 0;
         destroy_frame(bus, sender, 0, "destroyed");
-        go_bus_off(bus);
+        hosts_go_bus_off(bus);
     } else if (!has_company(sender)) {
         destroy_frame(bus, sender, CAN_ERR_ACK, "not acknowledged");
     } else {
@@ -361,7 +284,7 @@ static void step(struct can_bus *bus)
         if (station->node)
             station->node->ops->tick(station->node);
         else
-            restart(station);
+            host_restart(station);
         again |= station_due(station) <= now;
     }
     if (!again && !bus->sender && to_microseconds(next_start(bus)) <= now)
@@ -391,10 +314,10 @@ void can_bus_init(struct can_bus *bus, uint32_t bitrate, bool paced,
         bus->faults = *faults;
 }
 
-static void leave(struct can_station *station)
+void station_leave(struct can_station *station)
 {
     struct can_station **link = &station->bus->stations;
-    silence(station);
+    station_silence(station);
     while (*link != station)
         link = &(*link)->next;
     *link = station->next;
@@ -410,48 +333,16 @@ static void leave(struct can_station *station)
 void can_bus_free(struct can_bus *bus)
 {
     while (bus->stations)
-        leave(bus->stations);
+        station_leave(bus->stations);
 }
 
 bool can_bus_add(struct can_bus *bus, struct vcan *node)
 {
-    if (!join(bus, node))
+    if (!station_join(bus, node))
         return false;
     if (bus->v.now < node->parked)
         bus->v.now = node->parked;
     node->bus = &bus->v;
-    return true;
-}
-
-struct can_station *can_bus_plug(struct can_bus *bus)
-{
-    return join(bus, NULL);
-}
-
-void can_bus_unplug(struct can_station *host)
-{
-    leave(host);
-}
-
-void can_bus_listen(struct can_station *host, const uint16_t *ids, size_t count)
-{
-    host->everything = !ids;
-    host->id_count = ids ? count : 0;
-    for (size_t i = 0; i < host->id_count; i++)
-        host->ids[i] = ids[i];
-}
-
-bool can_bus_put(struct can_station *host, const struct can_frame *frame)
-{
-    return !host->gone && host->restart_at == 0 && host->out.count < CAN_HOST_QUEUE &&
-           can_queue_push(&host->out, frame, host->bus->v.now * NS);
-}
-
-bool can_bus_take(struct can_station *host, struct can_frame *frame)
-{
-    if (!host->arrived.count)
-        return false;
-    *frame = can_queue_pop(&host->arrived);
     return true;
 }
 
@@ -461,7 +352,7 @@ void can_bus_reset(struct can_bus *bus, struct vcan *node, enum vreset cause)
     for (struct can_station *station = bus->stations; station; station = station->next) {
         if (!station->node || (node && station->node != node))
             continue;
-        silence(station);
+        station_silence(station);
         station->tx_errors = 0;
         station->node->ops->reset(station->node, cause);
     }

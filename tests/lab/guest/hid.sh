@@ -14,10 +14,15 @@ hid_board() { # NAME BOARD MCU BUILD START OFFSET
     expect "${name}_client_writes" 0 "^$build"
     holds "${name}_has_it" "$work/$name" "$work/a.bin" "$offset"
     if await 20 usb_is "$name" 1d50:614e; then ok "${name}_starts_klipper"; else not_ok "${name}_starts_klipper"; fi
-    usb_node "$name" 'ttyACM*'
+    usb_stop "$name"
+
+    usb_board "$name" "$board" -m hid --flash "$work/$name" || return # in its bootloader again
     run "$mflash" -b "$board" -m hid -d "${bus_path[$name]}" "$work/b.bin"
-    expect "${name}_mflash_touches_writes_and_proves" 0 proven
+    expect "${name}_mflash_writes_and_proves" 0 proven
     holds "${name}_has_what_mflash_wrote" "$work/$name" "$work/b.bin" "$offset"
+    run "$mflash" -b "$board" -m hid -d "${bus_path[$name]}" "$work/a.bin"
+    expect "${name}_mflash_touches_klipper_and_writes" 0 proven
+    holds "${name}_has_the_other_again" "$work/$name" "$work/a.bin" "$offset"
     run "$mflash" read -b "$board" -m hid -d "${bus_path[$name]}" -o "$work/read.bin"
     expect "${name}_cannot_be_read" 2 'not possible over hid'
     usb_stop "$name"

@@ -108,7 +108,7 @@ usb_stop() {
 
 # usb_has NAME GLOB: sets $node to the node in /dev of one of its interfaces (ttyACM*, hidraw*, sd?).
 usb_has() {
-    node=/dev/$(basename "$(find "/sys/bus/usb/devices/${bus_path[$1]}/" -name "$2" ! -name hidraw | head -n 1)")
+    node=/dev/$(basename "$(find "/sys/bus/usb/devices/${bus_path[$1]}/" -name "$2" ! -name hidraw 2>/dev/null | head -n 1)")
     [ "$node" != /dev/ ] && [ -e "$node" ]
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A client of the Katapult loader on a CAN bus, on top of katapult.py: node ids and frames, written from
-the protocol alone. One packet, one answer.
+the protocol alone. One packet, one answer. IF is an interface, or unix:PATH.
 
     katapult_can.py IF query                 `UUID Katapult|Klipper` for each node that has no id
     katapult_can.py IF UUID request          asks a Klipper node for its bootloader
@@ -13,41 +13,18 @@ the protocol alone. One packet, one answer.
 KATAPULT_SLEEPS=1 takes the pauses of the tool that is common in the field: 1.0 s behind the request for
 the bootloader, which it always sends, 0.5 s behind clearing and 0.5 s behind giving node ids.
 """
-import errno, os, select, socket, struct, sys, time
+import os, sys, time
 
 sys.dont_write_bytecode = True
+import can
 import katapult
 
 ADMIN, ANSWER, NODE = 0x3F0, 0x3F1, 0x81
 SLEEPS = os.environ.get("KATAPULT_SLEEPS") == "1"
 
 
-class Bus:
-    def __init__(self, interface):
-        self.socket = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
-        self.socket.bind((interface,))
-        self.stream = b""
-
-    def send(self, identifier, data):
-        end = time.monotonic() + 1
-        while True:
-            try:
-                return self.socket.send(struct.pack("<IB3x8s", identifier, len(data), data))
-            except OSError as error:  # the interface's queue is full
-                if error.errno != errno.ENOBUFS or time.monotonic() > end:
-                    raise
-                time.sleep(0.0002)
-
-    def frame(self, identifier, seconds):
-        """The next frame with that identifier, or None."""
-        end = time.monotonic() + seconds
-        while True:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
-                return None
-            got, length, data = struct.unpack("<IB3x8s", self.socket.recv(16))
-            if got == identifier:
-                return data[:length]
+class Bus(can.Bus):
+    stream = b""
 
     def query(self):
         self.send(ADMIN, b"\x00")

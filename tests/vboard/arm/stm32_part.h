@@ -39,6 +39,7 @@ struct vstm32_part {
     struct span system;        /* system memory: readable */
     struct span factory;       /* flash size and unique id, where they lie outside system memory */
     bool factory_in_whole;     /* … and are only read 256 bytes at once */
+    bool dual_bank;            /* two banks, if the option DUAL_BANK says so */
     uint32_t pages_per_sector; /* a bit of write protection covers so many */
 };
 

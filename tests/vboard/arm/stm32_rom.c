@@ -204,6 +204,8 @@ static void wire(struct rom *rom, const char *variant)
     rom->serial.reset_on_dtr = !variant || strcmp(variant, "manual") != 0;
     rom->boot0_on_rts = variant && strcmp(variant, "rts-boot0") == 0;
     rom->highest_baud = rom->family->highest_baud;
+    rom->other_sums = variant && strcmp(variant, "other-checksum") == 0;
+    rom->sums = rom->other_sums || (variant && strcmp(variant, "checksum") == 0);
     if (variant && strcmp(variant, "115200") == 0)
         rom->highest_baud = SLOW;
     rom->serial.baud = rom->host_baud = SLOW; /* until a byte is measured */
@@ -259,8 +261,8 @@ static struct vserial *rom_create(const struct vconfig *config)
 static const char *const chips_stm32_rom[] = {
     "stm32f103xb", "stm32f103xe", "stm32f103x6", "stm32f072xb", "stm32f070xb", "stm32f042x6",
     "stm32f070x6", "stm32f031x6", "stm32f407xx", "stm32f405xx", "stm32f401xc", "stm32f401xe",
-    "stm32f411xe", "stm32f446xx", "stm32g070xx", "stm32g071xx", "stm32h743xx", "stm32h745xx",
-    "stm32h750xx", "stm32h723xx", NULL};
+    "stm32f411xe", "stm32f446xx", "stm32g070xx", "stm32g071xx", "stm32g0b1xx", "stm32g0b0xx",
+    "stm32h743xx", "stm32h745xx", "stm32h750xx", "stm32h723xx", NULL};
 
 const struct vmodel vmodel_stm32_rom = {
     .name = "stm32-rom",

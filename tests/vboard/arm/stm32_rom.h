@@ -38,6 +38,7 @@ enum rom_command {
     CMD_WRITE_UNPROTECT = 0x73,
     CMD_READOUT_PROTECT = 0x82,
     CMD_READOUT_UNPROTECT = 0x92,
+    CMD_GET_CHECKSUM = 0xa1,
 };
 
 enum { ROM_SPECIAL = 0xfff0 }; /* Extended Erase: from here on no page count but a code */
@@ -51,6 +52,9 @@ enum rom_stage {
     ROM_PAGE_LIST,
     ROM_LONG_PAGE_LIST,
     ROM_SECTOR_LIST,
+    ROM_SUM_LENGTH,
+    ROM_SUM_POLYNOMIAL,
+    ROM_SUM_START,
 };
 
 struct rom {
@@ -66,6 +70,9 @@ struct rom {
     struct vfaults faults;
     uint32_t highest_baud;
     bool boot0_on_rts; /* else BOOT0 is held high */
+    bool sums;         /* lists Get Checksum, as the newest loaders do */
+    bool other_sums;   /* under that number is what stm32flash 0.7 believes it to be */
+    uint32_t sum_length, sum_polynomial;
     bool rts;
     uint32_t host_baud;
 
@@ -106,12 +113,14 @@ void rom_ack(struct rom *rom, enum rom_stage next);
 /* True if the two bytes of the frame are a byte and its complement. */
 bool rom_is_complemented(const struct rom *rom);
 
-/* ---- stm32_rom_transfer.c: the frames of Read, Write, Erase and Extended Erase ---- */
+/* ---- stm32_rom_transfer.c: the frames of Read, Write, Erase, Extended Erase and
+ * Get Checksum ---- */
 
 void rom_read_memory(struct rom *rom);
 void rom_write_memory(struct rom *rom);
 void rom_page_list(struct rom *rom);
 void rom_long_page_list(struct rom *rom);
+void rom_sum_number(struct rom *rom); /* each of the three after the address */
 
 /* ---- stm32_rom_memory.c ---- */
 

@@ -55,6 +55,9 @@ size_t rom_frame_length(const struct rom *rom)
 {
     switch (rom->stage) {
     case ROM_ADDRESS:
+    case ROM_SUM_LENGTH:
+    case ROM_SUM_POLYNOMIAL:
+    case ROM_SUM_START:
         return ADDRESS_FRAME;
     case ROM_WRITE_DATA:
     case ROM_SECTOR_LIST:
@@ -78,7 +81,7 @@ static uint8_t erase_command(const struct rom *rom)
 static void get(struct rom *rom)
 {
     const uint8_t answer[] = {ROM_ACK,
-                              11,
+                              rom->sums ? 12 : 11,
                               rom->family->version,
                               CMD_GET,
                               CMD_GET_VERSION,
@@ -91,8 +94,9 @@ static void get(struct rom *rom)
                               CMD_WRITE_UNPROTECT,
                               CMD_READOUT_PROTECT,
                               CMD_READOUT_UNPROTECT,
+                              rom->sums ? CMD_GET_CHECKSUM : ROM_ACK,
                               ROM_ACK};
-    rom_send(rom, answer, sizeof answer);
+    rom_send(rom, answer, sizeof answer - !rom->sums);
 }
 
 static void get_version(struct rom *rom)
@@ -168,7 +172,8 @@ static bool is_listed(const struct rom *rom, uint8_t command)
                                      CMD_WRITE_UNPROTECT,
                                      CMD_READOUT_PROTECT,
                                      CMD_READOUT_UNPROTECT};
-    return command == erase_command(rom) || memchr(always, command, sizeof always);
+    return command == erase_command(rom) || (command == CMD_GET_CHECKSUM && rom->sums) ||
+           memchr(always, command, sizeof always);
 }
 
 static bool works_when_protected(uint8_t command)
@@ -213,7 +218,7 @@ static void command(struct rom *rom)
     case CMD_READOUT_UNPROTECT:
         readout_unprotect(rom);
         break;
-    default: /* CMD_READ, CMD_GO, CMD_WRITE */
+    default: /* CMD_READ, CMD_GO, CMD_WRITE, CMD_GET_CHECKSUM */
         rom_ack(rom, ROM_ADDRESS);
         break;
     }
@@ -241,6 +246,10 @@ static void address(struct rom *rom)
     bool writable = kind == ROM_FLASH || kind == ROM_RAM || kind == ROM_OPTIONS;
     if (rom->command == CMD_GO)
         go(rom);
+    else if (rom->command == CMD_GET_CHECKSUM && kind == ROM_FLASH && rom->address % 4 == 0)
+        rom_ack(rom, ROM_SUM_LENGTH);
+    else if (rom->command == CMD_GET_CHECKSUM)
+        rom_nack(rom);
     else if (kind == ROM_NOTHING ||
              (rom->command == CMD_WRITE && (!writable || rom->address % 4 != 0)))
         rom_nack(rom);
@@ -258,6 +267,9 @@ static void (*const stages[])(struct rom *rom) = {
     [ROM_PAGE_LIST] = rom_page_list,
     [ROM_LONG_PAGE_LIST] = rom_long_page_list,
     [ROM_SECTOR_LIST] = sector_list,
+    [ROM_SUM_LENGTH] = rom_sum_number,
+    [ROM_SUM_POLYNOMIAL] = rom_sum_number,
+    [ROM_SUM_START] = rom_sum_number,
 };
 
 /* Frames of a byte and its complement are checked by their stage; the mass erase of command 43 is

@@ -15,7 +15,8 @@ enum {
     MASS = 0xffff,
     BANK_1 = 0xfffe,
     BANK_2 = 0xfffd,
-    BANK_BYTES = 0x100000, /* STM32H743: two banks of 1 MiB */
+    DUAL_BANK = 1 << 21,
+    /* FLASH_OPTR */ BANK_BYTES = 0x100000, /* STM32H743: two banks of 1 MiB */
 };
 
 /* ---- read and write ---- */
@@ -103,7 +104,8 @@ void rom_page_list(struct rom *rom)
 static void erase_bank(struct rom *rom, uint32_t bank)
 {
     uint32_t pages = vstm32_page_count(rom->flash.region);
-    bool two_banks = rom->family->options == OPTIONS_H7 && rom->flash.region->size > BANK_BYTES;
+    bool h7 = rom->family->options == OPTIONS_H7 && rom->flash.region->size > BANK_BYTES;
+    bool two_banks = h7 || (rom->part->dual_bank && get_le32(rom->option_bytes.bytes) & DUAL_BANK);
     if (two_banks)
         rom_work(rom, vstm32_erase_pages(&rom->flash, bank * pages / 2, pages / 2), false);
     else
@@ -121,4 +123,56 @@ void rom_long_page_list(struct rom *rom)
         rom_nack(rom);
     else
         erase_list(rom, (size_t)code + 1);
+}
+
+/* ---- checksum ---- */
+
+/* The CRC unit of STM32 (RM0008, chapter CRC): words, most significant bit first. */
+static uint32_t sum(const struct rom *rom, uint32_t crc, uint32_t polynomial, uint32_t words)
+{
+    const struct rom_area area = rom_area_at(rom, rom->address);
+    for (uint32_t i = 0; i < words; i++) {
+        uint32_t word = 0;
+        for (unsigned n = 0; n < 4; n++)
+            word |= (uint32_t)rom_read_byte(rom, &area, rom->address + 4 * i + n) << 8 * n;
+        crc ^= word;
+        for (int bit = 0; bit < 32; bit++)
+            crc = crc & 0x80000000u ? crc << 1 ^ polynomial : crc << 1;
+    }
+    return crc;
+}
+
+static void say_sum(struct rom *rom, uint32_t crc)
+{
+    uint8_t answer[6] = {ROM_ACK};
+    put_be32(answer + 1, crc);
+    answer[5] = answer[1] ^ answer[2] ^ answer[3] ^ answer[4];
+    rom_ack(rom, ROM_COMMAND);
+    rom_send(rom, answer, sizeof answer);
+}
+
+static void sum_length(struct rom *rom, uint32_t length)
+{
+    uint64_t bytes = rom->other_sums ? length : (uint64_t)length * 4;
+    uint64_t end = rom->flash.region->start + rom->flash.region->size;
+    rom->sum_length = (uint32_t)(bytes / 4);
+    if (bytes == 0 || bytes % 4 || rom->address + bytes > end)
+        rom_nack(rom);
+    else if (rom->other_sums)
+        say_sum(rom, sum(rom, UINT32_MAX, 0x04c11db7, rom->sum_length));
+    else
+        rom_ack(rom, ROM_SUM_POLYNOMIAL);
+}
+
+void rom_sum_number(struct rom *rom)
+{
+    uint32_t number = get_be32(rom->frame);
+    if (rom->stage == ROM_SUM_LENGTH) {
+        sum_length(rom, number);
+    } else if (rom->stage == ROM_SUM_POLYNOMIAL) {
+        rom->sum_polynomial = number;
+        rom_ack(rom, ROM_SUM_START);
+    } else {
+        say_sum(rom, sum(rom, number, rom->sum_polynomial, rom->sum_length));
+    }
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "can.h"
 #include "server.h"
 
 static const char *link_of(const struct vmodel *model)
@@ -38,7 +37,5 @@ int main(int argc, char **argv)
         return 0;
     }
     int status = options_parse(&options, argc, argv);
-    if (status)
-        return status;
-    return options.can ? serve_can(&options) : serve(&options);
+    return status ? status : serve(&options);
 }

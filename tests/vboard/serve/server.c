@@ -86,7 +86,9 @@ int serve(const struct options *options)
     configure(server);
     if (journal_open(&server->journal, options->log_file) && server->signals >= 0 &&
         memories_map(&server->config, options))
-        status = options->link ? serve_pty(server) : serve_usbip(server);
+        status = options->can    ? serve_can(server)
+                 : options->link ? serve_pty(server)
+                                 : serve_usbip(server);
     memories_unmap(&server->config);
     journal_close(&server->journal, present(server));
     free(server);

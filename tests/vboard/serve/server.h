@@ -32,6 +32,7 @@ int serve(const struct options *options);
  * exit status. */
 int serve_pty(struct server *server);
 int serve_usbip(struct server *server);
+int serve_can(struct server *server);
 
 /* True for each reset that a signal asks for, once; sets server->end if one asks for that. */
 bool server_reset_wanted(struct server *server, uint64_t board_now, enum vreset *cause);
@@ -43,7 +44,7 @@ bool server_reset_wanted(struct server *server, uint64_t board_now, enum vreset 
  */
 uint64_t server_live_until(struct server *server, uint64_t board_now, uint64_t board_next);
 
-enum { SERVER_LOOKS_MAX = 16 };
+enum { SERVER_LOOKS_MAX = 80 };
 
 /* Waits for a signal, one of `looks` (poll(2)), the board's next event, or `at_most` microseconds.
  */

@@ -1,0 +1,137 @@
+/* From an interface to a memory of the board's chip: run-time applications are sent away, the right
+ * alternate is chosen, and other chips are refused. See dfu.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dfu/dfu.h"
+
+enum {
+    MAPLE_LOW = 2,  /* alternate for programs at 08002000 */
+    MAPLE_HIGH = 1, /* at 08005000 */
+    MAPLE_HIGH_START = 0x08005000,
+    GD32_VID = 0x28e9,
+};
+
+/* An application in run-time mode: DFU 1.1 §5.1. What comes back is the loader. */
+static int send_away(struct dfu *dfu, struct error *err)
+{
+    uint16_t milliseconds = dfu->detach_timeout < 1000 ? dfu->detach_timeout : 1000;
+    int rc = dfu_detach(&dfu->wire, milliseconds, err);
+    if (rc == OK && !(dfu->attributes & DFU_WILL_DETACH))
+        rc = usb_reset(dfu->wire.usb, err);
+    if (rc == ERR_PERMISSION || rc == ERR_STALL)
+        return error_context(err, "asking the application for DFU mode");
+    dfu->session->comes_back = true;
+    return error_set(err, ERR_GONE, "the application was asked to leave for DFU mode");
+}
+
+static struct dfu_alternate *alternate_numbered(struct dfu *dfu, uint64_t number)
+{
+    for (size_t i = 0; i < dfu->count; i++)
+        if (dfu->alternates[i].number == number)
+            return &dfu->alternates[i];
+    return NULL;
+}
+
+/* The board's `alt`, else the one that holds its programs. */
+static struct dfu_alternate *choose(struct dfu *dfu)
+{
+    const struct loader *loader = dfu->session->loader;
+    const struct region *flash = &dfu->session->chip->regions[0];
+    const struct span first = {loader->has_start ? loader->start : flash->start, 1};
+    if (loader_setting(loader, "alt"))
+        return alternate_numbered(dfu, loader_number(loader, "alt", 0));
+    if (dfu->kind == DFU_MAPLE)
+        return alternate_numbered(dfu, loader->start == MAPLE_HIGH_START ? MAPLE_HIGH : MAPLE_LOW);
+    struct dfu_alternate *mapped = dfu_alternate_for(dfu, &first, DFU_READABLE);
+    return mapped || dfu->kind == DFU_ST ? mapped : &dfu->alternates[0];
+}
+
+static int report_no_memory(struct dfu *dfu, struct error *err)
+{
+    char known[ERROR_HINT_MAX] = "it has:";
+    for (size_t i = 0; i < dfu->count; i++) {
+        size_t used = strlen(known);
+        (void)snprintf(known + used, sizeof known - used, "\n%u  %s", dfu->alternates[i].number,
+                       dfu->alternates[i].description);
+    }
+    error_refuse(err, "signature", "the device has no memory for %s where %s has its programs",
+                 dfu->session->method->name, dfu->session->chip->name);
+    return error_hint(err, "%s", known);
+}
+
+/* The board file knows better than a device that describes itself wrongly. */
+static int override_layout(struct dfu *dfu, struct error *err)
+{
+    const char *layout = loader_setting(dfu->session->loader, "layout");
+    if (!layout)
+        return OK;
+    struct dfu_alternate *alternate =
+        alternate_numbered(dfu, loader_number(dfu->session->loader, "alt", 0));
+    if (!alternate || !dfu_layout_parse(layout, &alternate->layout))
+        return error_set(err, ERR_BOARDS_FILE, "layout = %s: that is no memory layout", layout);
+    alternate->mapped = true;
+    return OK;
+}
+
+/* ---- is it the board's chip? ---- */
+
+/* Address of the first sector that the device divides otherwise than the chip; UINT64_MAX if they
+ * agree as far as both go. */
+static uint64_t first_odd_sector(const struct dfu_layout *layout, const struct region *flash)
+{
+    uint64_t end = flash->start + flash->size;
+    for (uint64_t at = flash->start; at < end;) {
+        const struct dfu_run *run = dfu_layout_at(layout, at);
+        if (!run)
+            return at == flash->start ? at : UINT64_MAX; /* a smaller part of the family */
+        const struct span theirs = dfu_run_sector(run, at), ours = region_sector(flash, at);
+        if (theirs.start != ours.start || theirs.size != ours.size)
+            return at;
+        at += ours.size;
+    }
+    return UINT64_MAX;
+}
+
+static int check_chip(struct dfu *dfu, struct error *err)
+{
+    const struct session *session = dfu->session;
+    const struct region *flash = &session->chip->regions[0];
+    const struct dfu_alternate *alternate = dfu->selected;
+    bool lies = dfu->wire.usb->device.vid == GD32_VID; /* sizes of its own, see sheet and string */
+    if (!alternate->mapped || lies || loader_setting(session->loader, "layout"))
+        return OK;
+    uint64_t odd = first_odd_sector(&alternate->layout, flash);
+    if (odd == UINT64_MAX)
+        return OK;
+    if (session->force_signature) {
+        session_note(dfu->session, "the device's flash is not divided as that of %s: forced",
+                     session->chip->name);
+        return OK;
+    }
+    error_refuse(err, "signature",
+                 "the device is no %s: its flash (%s) is divided otherwise at 0x%08" PRIx64,
+                 session->chip->name, alternate->description, odd);
+    return error_hint(err, "name the right board with --board, or the right chip with --chip; "
+                           "`--force signature` goes on regardless");
+}
+
+int dfu_open(struct dfu *dfu, struct error *err)
+{
+    bool runtime;
+    int rc = dfu_describe(dfu, &runtime, err);
+    if (rc == OK)
+        rc = usb_claim(dfu->wire.usb, dfu->wire.interface, err);
+    if (rc == OK && runtime)
+        return send_away(dfu, err);
+    if (rc == OK)
+        rc = override_layout(dfu, err);
+    if (rc != OK)
+        return rc;
+    struct dfu_alternate *alternate = choose(dfu);
+    if (!alternate)
+        return report_no_memory(dfu, err);
+    rc = dfu_select(dfu, alternate, err);
+    return rc == OK ? check_chip(dfu, err) : rc;
+}
