@@ -218,6 +218,7 @@ bool hid_holds_image(const struct hid_bench *bench)
 static void on_advance(void *user, size_t bytes)
 {
     struct hid_bench *bench = user;
+    assert_in_range(bytes, 1, HID_FLASH_MAX);
     bench->advanced += bytes;
     if (bench->stop_at && bench->advanced >= bench->stop_at)
         bench->stop = 1;
