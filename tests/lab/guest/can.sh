@@ -60,6 +60,35 @@ run "$mflash" -b "$board" -i can0 -u 0123456789ab --no-run "$work/a.bin"
 expect nobody_of_that_uuid 7 '0123456789ab'
 run "$mflash" -b "$board" -i can7 -u "$1" --no-run "$work/a.bin"
 expect missing_interface_names_those_there 4 'can0'
+# Who picks the ids of nodes speaks with them, and is not to be disturbed; candump, which hears everything
+# all the while, looks on, and mflash's own sockets are no company.
+run "$mflash" query -i can0 --ask
+expect nobody_is_in_the_way_of_asking 0
+python3 -c '
+import socket, struct, time
+klippy = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
+klippy.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, struct.pack("=II", 0x109, 0x7FF))
+klippy.bind(("can0",))
+print("listens", flush=True)
+time.sleep(120)' >"$work/klippy" &
+klippy=$!
+boards+=("$klippy")
+await 20 grep -qs listens "$work/klippy"
+run "$mflash" query -i can0 --ask
+expect asking_is_refused_while_another_speaks_there 5 'can0 is in use by .*pid'
+kill "$klippy"
+
+# What a controller says of itself, on a virtual interface too.
+can_up can1
+"$vboard" "$board" -m katapult-can --serve can:can1 --fault bus-off:4 >"$work/ready1" 2>"$work/err1" &
+boards+=($!)
+await 20 grep -qs '^ready can1:' "$work/ready1" || cat "$work/err1"
+run "$mflash" -b "$board" -i can1 -u "$(sed 's/.*://' "$work/ready1")" --no-run "$work/a.bin"
+expect bus_off_is_told 1 'can1: the bus is off'
+sleep 0.2 # the interface restarts after 100 ms
+run "$mflash" -b "$board" -i can1 -u "$(sed 's/.*://' "$work/ready1")" --no-run "$work/a.bin"
+expect and_the_same_command_again_succeeds 0
+
 ip link set can0 down
 run "$mflash" -b "$board" -i can0 -u "$1" --no-run "$work/a.bin"
 expect interface_down_says_how_to_take_it_up 1 'ip link set can0 up'

@@ -6,7 +6,8 @@
 """
 import errno, select, socket, struct, sys, time
 
-ERROR = 0x20000000
+ERROR = 0x20000000  # flag of an error frame
+RAW_ERR_FILTER = 2  # linux/can/raw.h; Python knows no name for it
 
 
 class Bus:
@@ -16,7 +17,7 @@ class Bus:
             self.socket.connect(name[5:])
         else:
             self.socket = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
-            self.socket.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_ERR_FILTER, 0x1FFFFFFF)
+            self.socket.setsockopt(socket.SOL_CAN_RAW, RAW_ERR_FILTER, 0x1FFFFFFF)
             self.socket.bind((name,))
 
     def send(self, identifier, data):
