@@ -62,8 +62,8 @@ void usb_close(struct usb *usb)
 {
     if (!usb)
         return;
-    for (uint8_t number = 0; number <= USB_INTERFACE_NUMBER_MAX; number++)
-        usb_release(usb, number);
+    for (unsigned number = 0; number <= USB_INTERFACE_NUMBER_MAX; number++)
+        usb_release(usb, (uint8_t)number);
     usb->ops->close(usb);
 }
 
@@ -204,8 +204,7 @@ int usb_out(struct usb *usb, uint8_t endpoint, const uint8_t *bytes, size_t leng
             uint64_t deadline, struct error *err)
 {
     /* An OUT transfer only reads its bytes. */
-    struct usb_transfer transfer = {.endpoint = endpoint & 0x0f,
-                                    .bytes = (uint8_t *)(uintptr_t)bytes};
+    struct usb_transfer transfer = {.endpoint = endpoint & 0x0f, .bytes = (uint8_t *)bytes};
     transfer.length = length;
     int rc = run(usb, &transfer, deadline, err);
     if (rc != OK || transfer.actual == length)

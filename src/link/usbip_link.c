@@ -151,7 +151,7 @@ static void submit_header(const struct usbip_link *link, const struct usbip_requ
     put_be32(header, CMD_SUBMIT);
     put_be32(header + 4, request->seqnum);
     put_be32(header + 8, link->devid);
-    put_be32(header + 12, request->in);
+    put_be32(header + 12, request->in ? 1 : 0);
     put_be32(header + 16, transfer->endpoint & 0x0f);
     put_be32(header + 20, request->in ? URB_DIR_IN : 0);
     put_be32(header + 24, (uint32_t)transfer->length);
@@ -196,9 +196,11 @@ int usbip_submit(struct usb *usb, struct usb_transfer *transfer, struct error *e
         free(request);
         return error_memory(err);
     }
-    *request = (struct usbip_request){.next = link->requests, .transfer = transfer, .in = in};
-    request->seqnum = next_seqnum(link);
-    request->length = transfer->length;
+    *request = (struct usbip_request){.next = link->requests,
+                                      .transfer = transfer,
+                                      .seqnum = next_seqnum(link),
+                                      .in = in,
+                                      .length = transfer->length};
     transfer->backend = request;
     submit_header(link, request, transfer, packet);
     if (payload > 0)
