@@ -17,7 +17,12 @@ class Bus:
             self.socket.connect(name[5:])
         else:
             self.socket = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
+<<<<<<< HEAD
             self.socket.setsockopt(socket.SOL_CAN_RAW, RAW_ERR_FILTER, 0x1FFFFFFF)
+=======
+            # CAN_RAW_ERR_FILTER of linux/can/raw.h; not every Python has its name
+            self.socket.setsockopt(socket.SOL_CAN_RAW, 2, 0x1FFFFFFF)
+>>>>>>> lab
             self.socket.bind((name,))
 
     def send(self, identifier, data):
