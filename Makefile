@@ -130,7 +130,12 @@ $(B)/lab/attach: tests/lab/attach.c
 	$(call say,CC,$@)
 	$(Q)$(CC) $(WARN) $(CFLAGS) -o $@ $<
 
-lab: all $(B)/lab/attach
+$(B)/lab/usb_link: $(B)/tests/lab/usb_link.o $(B)/libmflash.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
+
+lab: all $(B)/lab/attach $(B)/lab/usb_link
 	tests/lab/run
 
 bench: all

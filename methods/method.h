@@ -114,7 +114,8 @@ struct method {
     /* Which sectors of the flash hold the image's bytes already, by checksums that the chip makes:
      * sets equal[i] for each of `count` sectors in rising order, all touched by the image; calls
      * session_advance with the image's bytes in them. A sum must be so long that chance does not
-     * count (CRC-32). ERR_NOT_POSSIBLE: this device cannot tell. NULL: none can. */
+     * count (CRC-32). ERR_NOT_POSSIBLE: this device cannot tell; `count` 0 asks just that. NULL:
+     * none can. */
     int (*equal)(struct session *session, const struct job *job, const struct span *sectors,
                  size_t count, bool *equal, struct error *err);
     /* Does reading this sector cost less than a quarter of erasing and writing it? Then --diff auto
@@ -158,9 +159,10 @@ struct session {
     struct serial *serial;       /* the link, by method->link: one of these three is set */
     struct usb *usb;
     struct can *can;
-    const uint8_t *uuid;  /* CAN: of the node, 6 bytes */
-    struct clock *clock;  /* that link's clock */
-    uint32_t baud;        /* what the user asked for, or 0: loader->bauds, method->baud */
+    const uint8_t *uuid; /* CAN: of the node, 6 bytes */
+    uint64_t program;    /* where this run's program begins: its image's start, else the loader's */
+    struct clock *clock; /* that link's clock */
+    uint32_t baud;       /* what the user asked for, or 0: loader->bauds, method->baud */
     bool force_signature; /* --force signature */
     bool force_unproven;  /* --force unproven-chip */
     bool force_size;      /* --force size */
@@ -174,8 +176,9 @@ struct session {
     void (*advance)(void *user, size_t bytes);  /* progress of the phase; may be NULL */
     void (*note)(void *user, const char *text); /* a remark for the user; may be NULL */
     void *user;
-    /* Set by a connect that fails because it has sent the device away into its bootloader: the
-     * engine waits for what comes back at its place, and connects again. */
+    /* Set by a connect that fails because it has sent the device away into its bootloader, and by a
+     * set_fuse over which the device resets: who called waits for what comes back at its place, and
+     * connects again. */
     bool comes_back;
     bool unproven_told; /* the note that an unproven chip was forced */
     void *state;        /* the method's own, from connect to disconnect */

@@ -211,12 +211,34 @@ static int find_in_memory(struct session *session, const struct plan *plan,
     return status;
 }
 
-bool diff_wanted(const struct plan *plan)
+/* Whether this very device makes checksums is known once it is connected. */
+static bool tells(struct session *session)
 {
-    const struct method *method = plan->method;
+    struct error ignored;
+    const struct method *method = session->method;
+    return method->equal && method->equal(session, NULL, NULL, 0, NULL, &ignored) == OK;
+}
+
+/* Is there a sector that is read sooner than it is erased and written? */
+static bool reads_some(struct session *session, const struct plan *plan)
+{
+    struct sectors sectors;
+    struct error ignored;
+    bool some = false;
+    if (!session->method->cheap_read ||
+        list_sectors(plan->image, &plan->regions[0], &sectors, &ignored))
+        return false;
+    for (size_t i = 0; i < sectors.count && !some; i++)
+        some = session->method->cheap_read(session, &sectors.spans[i]);
+    free_sectors(&sectors);
+    return some;
+}
+
+bool diff_wanted(struct session *session, const struct plan *plan)
+{
     if (!plan->image || plan->diff == DIFF_NO)
         return false;
-    return plan->diff == DIFF_YES || method->equal || method->cheap_read;
+    return plan->diff == DIFF_YES || tells(session) || reads_some(session, plan);
 }
 
 int diff_find(struct session *session, const struct plan *plan, struct diff *diff,

@@ -14,7 +14,7 @@ struct diff {
 
 /* Is this plan's image to be compared with the chip first? With --diff auto, where the method can
  * tell for less than a quarter of what erasing and writing cost. */
-bool diff_wanted(const struct plan *plan);
+bool diff_wanted(struct session *session, const struct plan *plan);
 
 /* Keeps the sectors that differ, by the chip's own checksums, else by reading. Where the whole chip
  * is erased it is all or nothing; where pages have an order, everything up to the last difference;

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "diff.h"
 #include "enter.h"
+#include "klipper/klipper.h"
 #include "prove.h"
 
 const char *board_state_name(enum board_state state)
@@ -170,6 +171,9 @@ static void prepare_session(struct engine *engine)
         .usb = before.usb,
         .can = before.can,
         .uuid = target->uuid,
+        .program = before.program              ? before.program
+                   : target->loader->has_start ? target->loader->start
+                                               : target->board->chip->regions[0].start,
         .clock = link_clock(&before),
         .baud = engine->baud,
         .force_signature = engine->force_signature,
@@ -231,8 +235,7 @@ static int touch_again(struct engine *engine, struct error *err)
  * second, because it would wedge a Katapult that waits already. */
 static int ask_application(struct engine *engine, struct error *err)
 {
-    const uint32_t menuconfig_default = 250000;
-    uint32_t baud = engine->klipper_baud ? engine->klipper_baud : menuconfig_default;
+    uint32_t baud = engine->klipper_baud ? engine->klipper_baud : KLIPPER_BAUD;
     prepare_session(engine);
     if (enter_by_request(engine, baud, err))
         return error_status(err);
@@ -390,6 +393,22 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
     return OK;
 }
 
+int engine_reconnect(struct engine *engine, struct error *err)
+{
+    engine->target.method->disconnect(&engine->session);
+    engine->connected = false;
+    int status = connect_again(engine, err);
+    engine->connected = status == OK;
+    return status;
+}
+
+static int set_fuse(struct engine *engine, const struct step *step, struct error *err)
+{
+    struct session *session = &engine->session;
+    int status = session->method->set_fuse(session, step->fuse, step->value, err);
+    return status || !session->comes_back ? status : engine_reconnect(engine, err);
+}
+
 static int small_step(struct engine *engine, const struct plan *plan, const struct step *step,
                       struct diff *diff, struct error *err)
 {
@@ -403,7 +422,7 @@ static int small_step(struct engine *engine, const struct plan *plan, const stru
         diff->erased = !status;
         (void)snprintf(remark, sizeof remark, "%s", step->whole_chip ? "the whole chip" : "");
     } else if (step->kind == STEP_FUSE) {
-        status = session->method->set_fuse(session, step->fuse, step->value, err);
+        status = set_fuse(engine, step, err);
         (void)snprintf(remark, sizeof remark, "%s = 0x%02" PRIx32, step->fuse, step->value);
     } else if (step->kind == STEP_PROVE) {
         status = prove_klipper(engine, plan, err);
@@ -479,13 +498,16 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
     int status = OK;
     bool touched = false;
     engine->result.verified = engine->result.proven = TRI_NULL;
+    uint64_t end;
+    if (plan->image)
+        (void)image_extent(plan->image, MEM_FLASH, &engine->session.program, &end);
     for (size_t i = 0; i < plan->count && !status; i++) {
         const struct step *step = &plan->steps[i];
         if (stopped(engine))
             status = session_interrupted(err);
         else
             status = execute_step(engine, plan, step, &diff, err);
-        if (!status && step->kind == STEP_ENTER && diff_wanted(plan))
+        if (!status && step->kind == STEP_ENTER && diff_wanted(&engine->session, plan))
             status = compare_step(engine, plan, &diff, err);
         touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
         if (status)

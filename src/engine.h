@@ -116,6 +116,9 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
 int engine_read(struct engine *engine, const struct region *region, uint64_t start, uint8_t *bytes,
                 size_t length, struct error *err);
 
+/* After a set_fuse over which the device reset (session->comes_back): waits for it and connects. */
+int engine_reconnect(struct engine *engine, struct error *err);
+
 /* Closes everything; safe at any point, also twice. Fills engine->result.seconds. */
 void engine_close(struct engine *engine);
 

@@ -15,7 +15,6 @@
 #include "klipper/klipper.h"
 
 enum {
-    KLIPPER_BAUD = 250000,      /* menuconfig's default; USB has none */
     PATIENCE_US = 10 * SECOND,  /* from the start until the application answers */
     AGAIN_US = 50 * MILLISECOND /* between two tries */
 };

@@ -49,8 +49,7 @@ static int dfu_info(struct session *session, struct device_info *info, struct er
 {
     struct dfu *dfu = dfu_of(session);
     const struct usb_device *device = &session->usb->device;
-    if (dfu->kind == DFU_ST && dfu_st_probe(dfu, err))
-        return error_status(err);
+    (void)err;
     device_info_add(info, "bootloader", "%s (%s)", device->product[0] ? device->product : "?",
                     kind_name(dfu->kind));
     device_info_add(info, "release", "%x.%02x", device->bcd >> 8, device->bcd & 0xff);
@@ -59,7 +58,6 @@ static int dfu_info(struct session *session, struct device_info *info, struct er
         device_info_add(info, i ? "" : "memory", "%u  %s", dfu->alternates[i].number,
                         dfu->alternates[i].description);
     device_info_add(info, "block", "%u bytes", dfu->transfer);
-    device_info_add(info, "polling", "%s", dfu_manners_name(dfu->wire.manners));
     return OK;
 }
 
@@ -108,10 +106,9 @@ static int check_fits(struct dfu *dfu, const struct job *job, struct error *err)
 static int dfu_write(struct session *session, const struct job *job, struct error *err)
 {
     struct dfu *dfu = dfu_of(session);
-    uint64_t end;
     if (check_fits(dfu, job, err))
         return error_status(err);
-    dfu->wrote = image_extent(job->image, MEM_FLASH, &dfu->program, &end);
+    dfu->wrote = true;
     return dfu->kind == DFU_ST ? dfu_st_write(dfu, job, err) : dfu_plain_write(dfu, job, err);
 }
 
@@ -147,14 +144,18 @@ static bool dfu_cheap_read(const struct session *session, const struct span *sec
     return dfu->kind == DFU_ST && sector->size >= 16 * 1024 && check_readable(dfu, NULL) == OK;
 }
 
-/* ST's ROM can start a program wherever it lies: the one that was written just now, else what a
- * reset would start. */
-static uint64_t start_of_program(const struct dfu *dfu)
+/* ST's ROM starts whatever is there. */
+static int refuse_empty(struct dfu *dfu, uint64_t start, struct error *err)
 {
-    const struct loader *loader = dfu->session->loader;
-    if (dfu->wrote)
-        return dfu->program;
-    return loader->has_start ? loader->start : dfu->session->chip->regions[0].start;
+    uint8_t vectors[8];
+    if (dfu->wrote || dfu->kind != DFU_ST || check_readable(dfu, err))
+        return OK;
+    if (dfu_st_read(dfu, start, vectors, sizeof vectors, err))
+        return error_status(err);
+    if (!bytes_blank(vectors, sizeof vectors, 0xff))
+        return OK;
+    error_refuse(err, "blank", "there is no program at 0x%08" PRIx64, start);
+    return error_hint(err, "flash one: started now, the chip would hang until it is reset");
 }
 
 static int dfu_run(struct session *session, struct error *err)
@@ -164,8 +165,10 @@ static int dfu_run(struct session *session, struct error *err)
         return error_set(err, ERR_FAILED, "the program is not complete, and is not started");
     if (dfu->left && dfu->kind == DFU_ST)
         return OK;
-    int rc = dfu->kind == DFU_ST ? dfu_st_leave(dfu, start_of_program(dfu), err)
-                                 : dfu_plain_leave(dfu, err);
+    if (refuse_empty(dfu, session->program, err))
+        return error_status(err);
+    int rc =
+        dfu->kind == DFU_ST ? dfu_st_leave(dfu, session->program, err) : dfu_plain_leave(dfu, err);
     return rc == OK ? OK : error_context(err, "starting the application");
 }
 

@@ -39,8 +39,7 @@ struct dfu {
     struct dfu_alternate *selected;
     bool unfinished; /* a program was begun and did not come to its end: it is not started */
     bool left;
-    bool wrote;       /* `program` is valid */
-    uint64_t program; /* where what was written begins */
+    bool wrote; /* there is a program to start */
 };
 
 enum { DFU_CAN_DOWNLOAD = 1, DFU_CAN_UPLOAD = 2, DFU_TOLERANT = 4, DFU_WILL_DETACH = 8 };
@@ -71,7 +70,6 @@ int dfu_set_fuse(struct session *session, const char *name, uint32_t value, stru
 
 /* ---- st.c: DfuSe ---- */
 
-int dfu_st_probe(struct dfu *dfu, struct error *err); /* learns its manners */
 int dfu_st_erase(struct dfu *dfu, const struct span *ranges, size_t count, struct error *err);
 int dfu_st_erase_all(struct dfu *dfu, struct error *err);
 int dfu_st_write(struct dfu *dfu, const struct job *job, struct error *err);

@@ -5,6 +5,8 @@
 #include "dfu/dfu.h"
 #include "stm32/options.h"
 
+enum { RESETS_US = 1 * SECOND, LOOK_US = 20 * MILLISECOND };
+
 static int select_options(struct dfu *dfu, struct error *err)
 {
     const struct stm32_part *part = dfu->session->chip->stm32;
@@ -41,7 +43,21 @@ int dfu_fuses(struct session *session, struct fuse fuses[FUSES_MAX], size_t *cou
     return OK;
 }
 
-/* The device resets over it; what it is now is seen when it is asked again. */
+/* The chip resets to take them. True once it has left the bus. */
+static bool await_leaving(struct dfu *dfu)
+{
+    struct clock *clock = dfu->wire.usb->clock;
+    uint64_t deadline = clock_in(clock, RESETS_US);
+    struct dfu_status status;
+    struct error err;
+    int rc = OK;
+    while (rc != ERR_GONE && rc != ERR_FAILED && clock_now(clock) < deadline) {
+        clock->sleep_until(clock, clock_in(clock, LOOK_US));
+        rc = dfu_status(&dfu->wire, &status, LOOK_US, &err);
+    }
+    return rc == ERR_GONE || rc == ERR_FAILED;
+}
+
 int dfu_set_fuse(struct session *session, const char *name, uint32_t value, struct error *err)
 {
     struct dfu *dfu = session->state;
@@ -56,5 +72,7 @@ int dfu_set_fuse(struct session *session, const char *name, uint32_t value, stru
     int rc = dfu_st_write_area(dfu, part->option_base, area, part->option_bytes, err);
     if (rc == ERR_GONE || rc == ERR_NO_ANSWER || rc == ERR_STALL)
         rc = OK;
+    if (rc == OK)
+        session->comes_back = await_leaving(dfu);
     return rc == OK ? OK : error_context(err, "writing the option bytes");
 }

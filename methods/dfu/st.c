@@ -39,12 +39,25 @@ static struct dfu_duration erase_takes(uint64_t sector)
 
 /* ---- commands ---- */
 
-static int send_command(struct dfu *dfu, const uint8_t *bytes, size_t length,
-                        const struct dfu_duration *duration, struct error *err)
+static int send_command_once(struct dfu *dfu, const uint8_t *bytes, size_t length,
+                             const struct dfu_duration *duration, struct error *err)
 {
     struct dfu_status status;
     int rc = dfu_download(&dfu->wire, COMMAND_BLOCK, bytes, length, err);
     return rc == OK ? dfu_await(&dfu->wire, &status, duration, err) : rc;
+}
+
+/* Asked too early, a strict device fails; it is known then, and commands can be given again. */
+static int send_command(struct dfu *dfu, const uint8_t *bytes, size_t length,
+                        const struct dfu_duration *duration, struct error *err)
+{
+    bool strict = dfu->wire.manners == DFU_STRICT;
+    struct error ignored;
+    int rc = send_command_once(dfu, bytes, length, duration, err);
+    if (rc == OK || strict || dfu->wire.manners != DFU_STRICT ||
+        dfu_make_idle(&dfu->wire, &ignored) != OK)
+        return rc;
+    return send_command_once(dfu, bytes, length, duration, err);
 }
 
 static int command_with_address(struct dfu *dfu, uint8_t command, uint64_t address,
@@ -59,25 +72,6 @@ static int set_address(struct dfu *dfu, uint64_t address, struct error *err)
 {
     int rc = command_with_address(dfu, COMMAND_ADDRESS, address, &address_takes, err);
     return rc == OK ? OK : error_context(err, "setting address 0x%08" PRIx64, address);
-}
-
-/* The first Set Address is asked about too early on purpose: it harms nothing, and what the device
- * does then tells how fast the rest may go. */
-int dfu_st_probe(struct dfu *dfu, struct error *err)
-{
-    if (dfu->wire.manners != DFU_UNTRIED)
-        return OK;
-    uint64_t address = dfu->selected->mapped ? dfu->selected->layout.runs[0].start
-                                             : dfu->session->chip->regions[0].start;
-    int rc = set_address(dfu, address, err);
-    if (rc != OK && dfu->wire.manners == DFU_STRICT) {
-        rc = dfu_make_idle(&dfu->wire, err);
-        if (rc == OK)
-            rc = set_address(dfu, address, err);
-    }
-    if (rc == OK && dfu->wire.manners == DFU_UNTRIED)
-        dfu->wire.manners = DFU_WITHHOLDS; /* done at the first question */
-    return rc;
 }
 
 /* ---- erasing ---- */
@@ -112,7 +106,7 @@ static int erase_range(struct dfu *dfu, const struct span *range, struct error *
 
 int dfu_st_erase(struct dfu *dfu, const struct span *ranges, size_t count, struct error *err)
 {
-    int rc = dfu_st_probe(dfu, err);
+    int rc = OK;
     for (size_t i = 0; i < count && rc == OK; i++)
         rc = erase_range(dfu, &ranges[i], err);
     return rc;
@@ -121,9 +115,7 @@ int dfu_st_erase(struct dfu *dfu, const struct span *ranges, size_t count, struc
 int dfu_st_erase_all(struct dfu *dfu, struct error *err)
 {
     const uint8_t command = COMMAND_ERASE;
-    int rc = dfu_st_probe(dfu, err);
-    if (rc == OK)
-        rc = send_command(dfu, &command, 1, &erase_all_takes, err);
+    int rc = send_command(dfu, &command, 1, &erase_all_takes, err);
     return rc == OK ? OK : error_context(err, "erasing the chip");
 }
 
@@ -252,7 +244,7 @@ static int write_to_memory(struct dfu *dfu, const struct job *job, const struct 
 int dfu_st_write(struct dfu *dfu, const struct job *job, struct error *err)
 {
     struct span run, first = {0};
-    int rc = dfu_st_probe(dfu, err);
+    int rc = OK;
     dfu->unfinished = true;
     bool any = next_run(dfu, job->image, 0, &first);
     /* The run with the vectors last, and in it the block with the vectors. */
@@ -271,9 +263,7 @@ int dfu_st_write_area(struct dfu *dfu, uint64_t address, const uint8_t *bytes, s
                       struct error *err)
 {
     struct dfu_status status;
-    int rc = dfu_st_probe(dfu, err);
-    if (rc == OK)
-        rc = set_address(dfu, address, err);
+    int rc = set_address(dfu, address, err);
     if (rc == OK)
         rc = dfu_download(&dfu->wire, FIRST_BLOCK, bytes, length, err);
     return rc == OK ? dfu_await(&dfu->wire, &status, &write_takes, err) : rc;
@@ -318,8 +308,6 @@ int dfu_st_read(struct dfu *dfu, uint64_t address, uint8_t *bytes, size_t length
                          "..0x%08" PRIx64,
                          address, address + length - 1);
     int rc = dfu_select(dfu, alternate, err);
-    if (rc == OK)
-        rc = dfu_st_probe(dfu, err);
     if (rc == OK)
         rc = dfu_make_idle(&dfu->wire, err);
     for (size_t at = 0; at < length && rc == OK; at += most)

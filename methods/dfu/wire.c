@@ -111,17 +111,6 @@ const char *dfu_code_name(uint8_t code)
     return code < sizeof names / sizeof names[0] ? names[code] : "an unknown error";
 }
 
-const char *dfu_manners_name(enum dfu_manners manners)
-{
-    static const char *const names[] = {
-        [DFU_UNTRIED] = "not known yet",
-        [DFU_WITHHOLDS] = "withholds its status until it is done",
-        [DFU_TELLS] = "tells that it is busy",
-        [DFU_STRICT] = "must not be asked before it is done",
-    };
-    return names[manners];
-}
-
 int dfu_refused(const struct dfu_status *status, struct error *err)
 {
     if (status->code == DFU_ERR_VENDOR) {
@@ -205,12 +194,14 @@ static void sleep_for(struct dfu_wire *wire, uint64_t microseconds)
 /* Its first early question tells what a device does with one. */
 static void learn(struct dfu_wire *wire, int rc, const struct dfu_status *status)
 {
+    if (rc == OK && status->state == DFU_ERROR && status->code == DFU_ERR_STALLED)
+        wire->manners = DFU_STRICT; /* however patient it was before */
     if (wire->manners != DFU_UNTRIED)
         return;
     if (rc == ERR_STALL || (rc == OK && is_busy(status)))
         wire->manners = DFU_TELLS;
-    else if (rc == OK)
-        wire->manners = status->state == DFU_ERROR ? DFU_STRICT : DFU_WITHHOLDS;
+    else if (rc == OK && status->state != DFU_ERROR)
+        wire->manners = DFU_WITHHOLDS;
 }
 
 int dfu_await(struct dfu_wire *wire, struct dfu_status *status, const struct dfu_duration *duration,

@@ -31,6 +31,7 @@ enum dfu_code {
     DFU_ERR_TARGET = 0x01,
     DFU_ERR_ADDRESS = 0x08,
     DFU_ERR_VENDOR = 0x0b,
+    DFU_ERR_STALLED = 0x0f,
 };
 
 struct dfu_status {
@@ -86,6 +87,5 @@ int dfu_refused(const struct dfu_status *status, struct error *err);
 
 const char *dfu_state_name(uint8_t state); /* "dfuIDLE" */
 const char *dfu_code_name(uint8_t code);   /* "errADDRESS" */
-const char *dfu_manners_name(enum dfu_manners manners);
 
 #endif

@@ -155,17 +155,29 @@ static int select_once(struct app *app, const struct target_request *request, st
 {
     int status = target_select(&app->engine.target, request, err);
     const char *device = app->engine.target.device;
-    if (!status && device[0] == '/' && access(device, F_OK) != 0)
+    if (!status && app->options.wait > 0 && device[0] == '/' && access(device, F_OK) != 0)
         return error_set(err, ERR_NO_DEVICE, "%s is not there", device);
     return status;
 }
 
-/* --wait SECONDS: until the device appears. */
+/* A board that was started a moment ago is off the bus while it becomes another device. */
+enum { CHANGES_US = 1500 * MILLISECOND };
+
+static bool names_place(const char *device)
+{
+    return device && (usbip_is_name(device) || strspn(device, "0123456789.-") == strlen(device));
+}
+
+/* --wait SECONDS: until the device appears. Without it, a place on a bus may be empty for a moment.
+ */
 static int select_waiting(struct app *app, const struct target_request *request, struct error *err)
 {
     struct clock *clock = clock_monotonic();
-    uint64_t deadline = clock_in(clock, (uint64_t)(app->options.wait * SECOND));
-    bool told = false;
+    bool told = app->options.wait <= 0;
+    uint64_t patience = !told                          ? (uint64_t)(app->options.wait * SECOND)
+                        : names_place(request->device) ? CHANGES_US
+                                                       : 0;
+    uint64_t deadline = clock_in(clock, patience);
     int status;
     while ((status = select_once(app, request, err)) == ERR_NO_DEVICE) {
         if (clock_now(clock) >= deadline)
@@ -204,8 +216,7 @@ int app_target(struct app *app, const struct board *board, const struct image *i
     if (app->options.dry_run || strcmp(app->options.command, "check") == 0)
         return OK;
     request.offline = false;
-    int status = app->options.wait > 0 ? select_waiting(app, &request, err)
-                                       : target_select(&app->engine.target, &request, err);
+    int status = select_waiting(app, &request, err);
     app->report.device = app->engine.target.device;
     return status;
 }

@@ -130,6 +130,8 @@ static int set_fuses(struct app *app, const struct assignment *sets, size_t coun
         app->engine.state = STATE_BOOTLOADER;
         if (app->engine.target.method->set_fuse(session, sets[i].name, sets[i].value, err))
             return error_status(err);
+        if (session->comes_back && engine_reconnect(&app->engine, err))
+            return error_status(err);
     }
     return OK;
 }
@@ -155,7 +157,7 @@ int command_fuses(struct app *app, struct error *err)
         read_fuses(app, fuses, &count, err))
         return error_status(err);
     show_fuses(app, fuses, count);
-    return finish(app, err);
+    return finish_look(app, err);
 }
 
 /* ---- unlock, reset, enter, run ---- */

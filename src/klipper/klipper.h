@@ -11,6 +11,8 @@
 #include "image/image.h"
 #include "link/serial.h"
 
+enum { KLIPPER_BAUD = 250000 }; /* menuconfig's default */
+
 /*
  * Reads the whole data dictionary, some 100 questions of 40 bytes, and says what it holds: MCU,
  * version, length and CRC of the compressed stream, to be compared with those of an image. The

@@ -224,9 +224,9 @@ static int no_function(const struct cdc *cdc, struct error *err)
     usb_label(cdc->usb, label);
     error_set(err, ERR_NO_DEVICE, "opening %s%s%s as a serial port: it has no CDC-ACM function",
               label, cdc->usb->device.product[0] ? ", " : "", cdc->usb->device.product);
-    return error_hint(err,
-                      "it may be in its bootloader, or speak another protocol: `mflash detect` "
-                      "tells; `--method` names another one");
+    error_hint(err, "it may be in its bootloader, or speak another protocol: `mflash detect` "
+                    "tells; `--method` names another one");
+    return ERR_NO_DEVICE;
 }
 
 static int begin(struct cdc *cdc, struct error *err)

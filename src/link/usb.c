@@ -15,6 +15,7 @@
 enum {
     CANCEL_GRACE = 3 * SECOND,     /* backends give a transfer up before that */
     REQUEST_DEADLINE = 5 * SECOND, /* for standard requests that a device acts upon */
+    BUSY_PATIENCE = 500 * MILLISECOND,
     REQUEST_SET_CONFIGURATION = 9,
     REQUEST_SET_INTERFACE = 11,
     REQUEST_CLEAR_FEATURE = 1,
@@ -43,8 +44,8 @@ int usb_open(struct usb **usb, const char *name, struct trace *trace, struct err
     if (strlen(name) >= sizeof made->name)
         return error_set(err, ERR_USAGE, "the device name is longer than %zu bytes",
                          sizeof made->name - 1);
-    int rc =
-        usbip_is_name(name) ? usb_usbip_open(&made, name, err) : usb_libusb_open(&made, name, err);
+    int rc = usbip_is_name(name) ? usb_usbip_open(&made, name, BUSY_PATIENCE, err)
+                                 : usb_libusb_open(&made, name, err);
     if (rc != OK || !made)
         return rc;
     rc = usb_begin(made, trace, err);
@@ -61,8 +62,8 @@ void usb_close(struct usb *usb)
 {
     if (!usb)
         return;
-    for (uint8_t number = 0; number <= USB_INTERFACE_NUMBER_MAX; number++)
-        usb_release(usb, number);
+    for (unsigned number = 0; number <= USB_INTERFACE_NUMBER_MAX; number++)
+        usb_release(usb, (uint8_t)number);
     usb->ops->close(usb);
 }
 
@@ -203,8 +204,7 @@ int usb_out(struct usb *usb, uint8_t endpoint, const uint8_t *bytes, size_t leng
             uint64_t deadline, struct error *err)
 {
     /* An OUT transfer only reads its bytes. */
-    struct usb_transfer transfer = {.endpoint = endpoint & 0x0f,
-                                    .bytes = (uint8_t *)(uintptr_t)bytes};
+    struct usb_transfer transfer = {.endpoint = endpoint & 0x0f, .bytes = (uint8_t *)bytes};
     transfer.length = length;
     int rc = run(usb, &transfer, deadline, err);
     if (rc != OK || transfer.actual == length)
@@ -227,10 +227,11 @@ int usb_configure(struct usb *usb, uint8_t configuration, struct error *err)
     int rc = usb->ops->configure
                  ? usb->ops->configure(usb, configuration, err)
                  : request(usb, TO_DEVICE, REQUEST_SET_CONFIGURATION, configuration, 0, err);
-    if (rc != OK)
-        return error_context(err, "choosing configuration %u", configuration);
-    usb->configured = configuration;
-    return OK;
+    if (rc == OK)
+        usb->configured = configuration;
+    else
+        error_context(err, "choosing configuration %u", configuration);
+    return rc;
 }
 
 int usb_clear_halt(struct usb *usb, uint8_t endpoint, struct error *err)
@@ -238,7 +239,9 @@ int usb_clear_halt(struct usb *usb, uint8_t endpoint, struct error *err)
     int rc = usb->ops->clear_halt ? usb->ops->clear_halt(usb, endpoint, err)
                                   : request(usb, TO_ENDPOINT, REQUEST_CLEAR_FEATURE,
                                             FEATURE_ENDPOINT_HALT, endpoint, err);
-    return rc == OK ? OK : error_context(err, "clearing the halt of endpoint 0x%02x", endpoint);
+    if (rc != OK)
+        error_context(err, "clearing the halt of endpoint 0x%02x", endpoint);
+    return rc;
 }
 
 int usb_reset(struct usb *usb, struct error *err)
@@ -288,7 +291,7 @@ int usb_set_alternate(struct usb *usb, uint8_t interface, uint8_t alternate, str
     int rc = usb->ops->set_alternate
                  ? usb->ops->set_alternate(usb, interface, alternate, err)
                  : request(usb, TO_INTERFACE, REQUEST_SET_INTERFACE, alternate, interface, err);
-    return rc == OK ? OK
-                    : error_context(err, "choosing alternate setting %u of interface %u", alternate,
-                                    interface);
+    if (rc != OK)
+        error_context(err, "choosing alternate setting %u of interface %u", alternate, interface);
+    return rc;
 }

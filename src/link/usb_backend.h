@@ -32,8 +32,9 @@ const uint8_t *usb_endpoint(const struct usb *usb, uint8_t endpoint);
 /* A device of this machine, by bus path, through libusb. */
 int usb_libusb_open(struct usb **usb, const char *name, struct error *err);
 
-/* A device of a USB/IP server. */
-int usb_usbip_open(struct usb **usb, const char *name, struct error *err);
+/* A device of a USB/IP server. One that somebody has just let go stays busy for a moment: that is
+ * waited out, for `patience` microseconds at most. */
+int usb_usbip_open(struct usb **usb, const char *name, uint64_t patience, struct error *err);
 
 /* Error texts: what is there instead of `name`; that the device left; that its node may not be
  * opened, with the udev rule that changes this. */

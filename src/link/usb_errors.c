@@ -24,10 +24,10 @@ int usb_no_device(const char *name, const struct usb_device *devices, size_t cou
                     devices[i].product);
     error_set(err, ERR_NO_DEVICE, "opening %s: there is no such USB device", name);
     if (count > 0)
-        return error_hint(err, "on the bus are: %s%s", there, count > NAMED_MAX ? " ..." : "");
-    error_hint(err,
-               "no USB device is there at all: is the board plugged in, and the cable one that "
-               "carries data?");
+        error_hint(err, "on the bus are: %s%s", there, count > NAMED_MAX ? " ..." : "");
+    else
+        error_hint(err, "no USB device is there at all: is the board plugged in, and the cable one "
+                        "that carries data?");
     return ERR_NO_DEVICE;
 }
 
@@ -101,13 +101,15 @@ int usb_no_permission(const struct usb_device *device, const char *node, const s
               device->name, device->vid, device->pid, device->product[0] ? " " : "",
               device->product, node, group, (unsigned)(is->st_mode & 07777));
     if (is->st_gid != 0 && (is->st_mode & 0060) == 0060)
-        return error_hint(err, "`sudo usermod -aG %s $USER`, then log in again", group);
-    return error_hint(
-        err,
-        "`echo 'SUBSYSTEM==\"usb\", ATTR{idVendor}==\"%04x\", ATTR{idProduct}==\"%04x\", "
-        "MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\"' | sudo tee "
-        "/etc/udev/rules.d/61-mflash-%04x-%04x.rules && sudo udevadm control --reload && sudo "
-        "udevadm trigger --attr-match=idVendor=%04x`; mflash's `sudo make install` "
-        "puts rules for all boards",
-        device->vid, device->pid, device->vid, device->pid, device->vid);
+        error_hint(err, "`sudo usermod -aG %s $USER`, then log in again", group);
+    else
+        error_hint(
+            err,
+            "`echo 'SUBSYSTEM==\"usb\", ATTR{idVendor}==\"%04x\", ATTR{idProduct}==\"%04x\", "
+            "MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\"' | sudo tee "
+            "/etc/udev/rules.d/61-mflash-%04x-%04x.rules && sudo udevadm control --reload && sudo "
+            "udevadm trigger --attr-match=idVendor=%04x`; mflash's `sudo make install` "
+            "puts rules for all boards",
+            device->vid, device->pid, device->vid, device->pid, device->vid);
+    return ERR_PERMISSION;
 }

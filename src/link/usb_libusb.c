@@ -59,11 +59,13 @@ static int failed(const struct usb *usb, const char *doing, int code, struct err
         return error_memory(err);
     if (code == LIBUSB_ERROR_PIPE) {
         error_set(err, ERR_STALL, "%s of %s: the device refused it (stall)", doing, label);
-        return error_hint(err, "unplug the board, start its bootloader again, and try once more");
+        error_hint(err, "unplug the board, start its bootloader again, and try once more");
+        return ERR_STALL;
     }
     error_set(err, ERR_FAILED, "%s of %s: %s", doing, label, libusb_error_name(code));
-    return error_hint(err, "unplug the board and plug it in again; `sudo dmesg | tail` shows what "
-                           "the kernel saw");
+    error_hint(err, "unplug the board and plug it in again; `sudo dmesg | tail` shows what "
+                    "the kernel saw");
+    return ERR_FAILED;
 }
 
 static enum usb_end end_of(enum libusb_transfer_status status)
@@ -227,8 +229,10 @@ static int claimed_by_another(struct handle *handle, uint8_t interface, struct e
     error_set(err, ERR_BUSY, "claiming interface %u of %s: %s has it", interface, label,
               holder[0] ? holder : "another program or kernel driver");
     if (node.unit[0])
-        return error_hint(err, "stop it while you flash: `sudo systemctl stop %s`", node.unit);
-    return error_hint(err, "close that program; `sudo fuser -v %s` names it", handle->node);
+        error_hint(err, "stop it while you flash: `sudo systemctl stop %s`", node.unit);
+    else
+        error_hint(err, "close that program; `sudo fuser -v %s` names it", handle->node);
+    return ERR_BUSY;
 }
 
 /* Drivers come back once nothing is claimed any more: cdc_acm, for one, wants both its interfaces
@@ -338,11 +342,13 @@ static int open_failed(const struct usb_device *device, const char *node, int nu
     case ENXIO:
         error_set(err, ERR_NO_DEVICE, "opening %s: it has just left (%s: %s)", device->name, node,
                   strerror(number));
-        return error_hint(err, "in a container, /dev/bus/usb must be handed in; else try again");
+        error_hint(err, "in a container, /dev/bus/usb must be handed in; else try again");
+        return ERR_NO_DEVICE;
     case EWOULDBLOCK:
         error_set(err, ERR_BUSY, "opening %s: %s has locked %s", device->name,
                   device->holder[0] ? device->holder : "another mflash", node);
-        return error_hint(err, "wait for it to end; `sudo fuser -v %s` names it", node);
+        error_hint(err, "wait for it to end; `sudo fuser -v %s` names it", node);
+        return ERR_BUSY;
     default:
         return error_set(err, ERR_FAILED, "opening %s: %s: %s", device->name, node,
                          strerror(number));

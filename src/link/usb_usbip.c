@@ -9,7 +9,6 @@
 #include "link/usbip_link.h"
 
 enum {
-    BUSY_PATIENCE = 500 * MILLISECOND,
     REATTACH_PATIENCE = 2 * SECOND,
     RESET_DEADLINE = 5 * SECOND,
     DEVICE_BYTES = 18,
@@ -77,7 +76,9 @@ static int usbip_reset(struct usb *usb, struct error *err)
     }
     if (rc >= 0)
         rc = come_back(link, err);
-    return rc == OK ? OK : error_context(err, "resetting the device");
+    if (rc != OK)
+        error_context(err, "resetting the device");
+    return (int)rc;
 }
 
 /* ---- opening and closing ---- */
@@ -99,19 +100,20 @@ static const struct usb_ops usbip_ops = {
     .close = usbip_close,
 };
 
-int usb_usbip_open(struct usb **usb, const char *name, struct error *err)
+int usb_usbip_open(struct usb **usb, const char *name, uint64_t patience, struct error *err)
 {
     struct usbip_name where;
     if (!usbip_parse(&where, name) || where.busid[0] == '\0') {
         error_set(err, ERR_USAGE, "%s names no device: usbip:HOST[:PORT]/BUSID does", name);
-        return error_hint(err, "`mflash detect --device %s` lists those of a server", name);
+        error_hint(err, "`mflash detect --device %s` lists those of a server", name);
+        return ERR_USAGE;
     }
     struct usbip_link *link = (struct usbip_link *)usb_allocate(sizeof *link, &usbip_ops, name);
     if (!link)
         return error_memory(err);
     link->where = where;
     link->fd = -1;
-    int rc = attach(link, BUSY_PATIENCE, err);
+    int rc = attach(link, patience, err);
     if (rc != OK) {
         usbip_close(&link->usb);
         return rc;

@@ -176,80 +176,6 @@ static void read_record(struct usbip_record *record, const uint8_t bytes[RECORD_
     record->interfaces = at[23];
 }
 
-/* ---- import ---- */
-
-static int not_exported(const char *text, struct error *err)
-{
-    char server[USB_NAME_MAX];
-    struct usb_device *devices = NULL;
-    size_t count = 0;
-    (void)snprintf(server, sizeof server, "%.*s", (int)strcspn(text, "/"), text);
-    if (usbip_devices(&devices, &count, server, NULL) != OK)
-        count = 0;
-    int rc = usb_no_device(text, devices, count, err);
-    if (count == 0)
-        error_hint(err, "that server exports nothing now: is the board plugged in there, and bound "
-                        "(`usbip bind`)?");
-    free(devices);
-    return rc;
-}
-
-static int import_refused(const char *text, uint32_t status, struct error *err)
-{
-    switch (status) {
-    case STATUS_BUSY:
-        error_set(err, ERR_BUSY, "opening %s: another program has imported it", text);
-        return error_hint(err, "close that program; a kernel that has it lets go by `usbip port` "
-                               "and `sudo usbip detach -p PORT` on the machine that imported it");
-    case STATUS_NOT_AVAILABLE:
-    case STATUS_NO_DEVICE:
-        return not_exported(text, err);
-    default:
-        error_set(err, ERR_FAILED, "opening %s: the server refuses it (%s, status %u)", text,
-                  status == STATUS_ERROR ? "the device is in error" : "no reason given",
-                  (unsigned)status);
-        return error_hint(err, "unplug the board there and plug it in again");
-    }
-}
-
-static int import_once(struct conversation *with, const struct usbip_name *name,
-                       struct usbip_record *record, uint32_t *status, struct error *err)
-{
-    uint8_t request[OP_BYTES + USBIP_BUSID_MAX] = {0}, bytes[RECORD_BYTES];
-    int rc = call(with, name, err);
-    if (rc != OK)
-        return rc;
-    put_be16(request, VERSION);
-    put_be16(request + 2, OP_REQ_IMPORT);
-    memcpy(request + OP_BYTES, name->busid, strlen(name->busid));
-    rc = ask(with, request, sizeof request, OP_REP_IMPORT, status, err);
-    if (rc != OK || *status != 0)
-        return rc; /* nothing more comes */
-    rc = hear(with, bytes, sizeof bytes, err);
-    if (rc == OK)
-        read_record(record, bytes);
-    return rc;
-}
-
-int usbip_import(const char *text, const struct usbip_name *name, struct clock *clock,
-                 uint64_t patience, struct usbip_record *record, struct error *err)
-{
-    struct conversation with = {.text = text, .clock = clock};
-    for (;;) {
-        uint32_t status = 0;
-        int rc = import_once(&with, name, record, &status, err);
-        if (rc == OK && status == 0)
-            return with.fd;
-        if (with.fd >= 0)
-            (void)close(with.fd);
-        if (rc != OK)
-            return rc;
-        if (status != STATUS_BUSY || clock_now(clock) >= patience)
-            return import_refused(text, status, err);
-        clock->sleep_until(clock, clock_in(clock, BUSY_INTERVAL));
-    }
-}
-
 /* ---- the list ---- */
 
 static void list_device(struct usb_device *device, const char *server,
@@ -294,22 +220,6 @@ static int hear_list(const struct conversation *with, const char *busid, struct 
     return OK;
 }
 
-/* Those that somebody else has imported keep their secret. */
-static void ask_texts(struct usb_device *devices, size_t count)
-{
-    struct clock *clock = clock_monotonic();
-    uint64_t deadline = clock_in(clock, TEXTS_DEADLINE);
-    for (size_t i = 0; i < count && clock_now(clock) < deadline; i++) {
-        struct usb *usb;
-        if (usb_open(&usb, devices[i].name, NULL, NULL) != OK)
-            continue;
-        memcpy(devices[i].manufacturer, usb->device.manufacturer, USB_TEXT_MAX);
-        memcpy(devices[i].product, usb->device.product, USB_TEXT_MAX);
-        memcpy(devices[i].serial, usb->device.serial, USB_TEXT_MAX);
-        usb_close(usb);
-    }
-}
-
 static int by_bus_path(const void *a, const void *b)
 {
     return strverscmp(((const struct usb_device *)a)->bus_path,
@@ -325,7 +235,8 @@ static int list(struct usb_device *devices, size_t *count, const char *server, s
     uint32_t status = 0;
     if (!usbip_parse(&name, server)) {
         error_set(err, ERR_USAGE, "%s is not usbip:HOST[:PORT][/BUSID]", server);
-        return error_hint(err, "for example usbip:localhost, usbip:192.168.1.20:3240/1-1.4");
+        error_hint(err, "for example usbip:localhost, usbip:192.168.1.20:3240/1-1.4");
+        return ERR_USAGE;
     }
     int rc = call(&with, &name, err);
     if (rc != OK)
@@ -339,7 +250,7 @@ static int list(struct usb_device *devices, size_t *count, const char *server, s
     return rc;
 }
 
-/* The list without texts. */
+/* The list without texts; on failure there is none. */
 static int bare_list(struct usb_device **devices, size_t *count, const char *server,
                      struct error *err)
 {
@@ -357,6 +268,102 @@ static int bare_list(struct usb_device **devices, size_t *count, const char *ser
     if (*count > 1)
         qsort(*devices, *count, sizeof **devices, by_bus_path);
     return OK;
+}
+
+/* ---- import ---- */
+
+static int not_exported(const char *text, struct error *err)
+{
+    char server[USB_NAME_MAX];
+    struct usb_device *devices;
+    size_t count;
+    if (!err)
+        return ERR_NO_DEVICE;
+    (void)snprintf(server, sizeof server, "%.*s", (int)strcspn(text, "/"), text);
+    (void)bare_list(&devices, &count, server, NULL);
+    int rc = usb_no_device(text, devices, count, err);
+    if (count == 0)
+        error_hint(err, "that server exports nothing now: is the board plugged in there, and bound "
+                        "(`usbip bind`)?");
+    free(devices);
+    return rc;
+}
+
+static int import_refused(const char *text, uint32_t status, struct error *err)
+{
+    switch (status) {
+    case STATUS_BUSY:
+        error_set(err, ERR_BUSY, "opening %s: another program has imported it", text);
+        error_hint(err, "close that program; a kernel that has it lets go by `usbip port` "
+                        "and `sudo usbip detach -p PORT` on the machine that imported it");
+        return ERR_BUSY;
+    case STATUS_NOT_AVAILABLE:
+    case STATUS_NO_DEVICE:
+        return not_exported(text, err);
+    default:
+        error_set(err, ERR_FAILED, "opening %s: the server refuses it (%s, status %u)", text,
+                  status == STATUS_ERROR ? "the device is in error" : "no reason given",
+                  (unsigned)status);
+        error_hint(err, "unplug the board there and plug it in again");
+        return ERR_FAILED;
+    }
+}
+
+static int import_once(struct conversation *with, const struct usbip_name *name,
+                       struct usbip_record *record, uint32_t *status, struct error *err)
+{
+    uint8_t request[OP_BYTES + USBIP_BUSID_MAX] = {0}, bytes[RECORD_BYTES];
+    int rc = call(with, name, err);
+    if (rc != OK)
+        return rc;
+    put_be16(request, VERSION);
+    put_be16(request + 2, OP_REQ_IMPORT);
+    memcpy(request + OP_BYTES, name->busid, strlen(name->busid));
+    rc = ask(with, request, sizeof request, OP_REP_IMPORT, status, err);
+    if (rc != OK || *status != 0)
+        return rc; /* nothing more comes */
+    rc = hear(with, bytes, sizeof bytes, err);
+    if (rc == OK)
+        read_record(record, bytes);
+    return rc;
+}
+
+int usbip_import(const char *text, const struct usbip_name *name, struct clock *clock,
+                 uint64_t patience, struct usbip_record *record, struct error *err)
+{
+    struct conversation with = {.text = text, .clock = clock};
+    for (;;) {
+        uint32_t status = 0;
+        int rc = import_once(&with, name, record, &status, err);
+        if (rc == OK && status == 0)
+            return with.fd;
+        if (with.fd >= 0)
+            (void)close(with.fd);
+        if (rc != OK)
+            return rc;
+        if (status != STATUS_BUSY || clock_now(clock) >= patience)
+            return import_refused(text, status, err);
+        clock->sleep_until(clock, clock_in(clock, BUSY_INTERVAL));
+    }
+}
+
+/* ---- the list with texts ---- */
+
+/* Those that somebody else has imported keep their secret. */
+static void ask_texts(struct usb_device *devices, size_t count)
+{
+    struct clock *clock = clock_monotonic();
+    uint64_t deadline = clock_in(clock, TEXTS_DEADLINE);
+    for (size_t i = 0; i < count && clock_now(clock) < deadline; i++) {
+        struct usb *usb;
+        if (usb_usbip_open(&usb, devices[i].name, 0, NULL) != OK)
+            continue;
+        (void)usb_begin(usb, NULL, NULL);
+        memcpy(devices[i].manufacturer, usb->device.manufacturer, USB_TEXT_MAX);
+        memcpy(devices[i].product, usb->device.product, USB_TEXT_MAX);
+        memcpy(devices[i].serial, usb->device.serial, USB_TEXT_MAX);
+        usb_close(usb);
+    }
 }
 
 int usbip_devices(struct usb_device **devices, size_t *count, const char *server, struct error *err)

@@ -94,6 +94,8 @@ int usbip_why_broken(const struct usbip_link *link, struct error *err)
 
 /* ---- sending ---- */
 
+static void receive(struct usbip_link *link);
+
 static void flush(struct usbip_link *link)
 {
     while (link->out_begin < link->out_end) {
@@ -103,8 +105,11 @@ static void flush(struct usbip_link *link)
             link->out_begin += (size_t)sent;
             continue;
         }
-        if (errno != EAGAIN && errno != EINTR)
-            usbip_link_gone(link, "the USB/IP server closed the connection");
+        if (errno != EAGAIN && errno != EINTR) {
+            receive(link); /* what it still said counts */
+            if (!link->broken)
+                usbip_link_gone(link, "the USB/IP server closed the connection");
+        }
         return;
     }
     link->out_begin = link->out_end = 0;
@@ -146,7 +151,7 @@ static void submit_header(const struct usbip_link *link, const struct usbip_requ
     put_be32(header, CMD_SUBMIT);
     put_be32(header + 4, request->seqnum);
     put_be32(header + 8, link->devid);
-    put_be32(header + 12, request->in);
+    put_be32(header + 12, request->in ? 1 : 0);
     put_be32(header + 16, transfer->endpoint & 0x0f);
     put_be32(header + 20, request->in ? URB_DIR_IN : 0);
     put_be32(header + 24, (uint32_t)transfer->length);
@@ -191,9 +196,11 @@ int usbip_submit(struct usb *usb, struct usb_transfer *transfer, struct error *e
         free(request);
         return error_memory(err);
     }
-    *request = (struct usbip_request){.next = link->requests, .transfer = transfer, .in = in};
-    request->seqnum = next_seqnum(link);
-    request->length = transfer->length;
+    *request = (struct usbip_request){.next = link->requests,
+                                      .transfer = transfer,
+                                      .seqnum = next_seqnum(link),
+                                      .in = in,
+                                      .length = transfer->length};
     transfer->backend = request;
     submit_header(link, request, transfer, packet);
     if (payload > 0)
@@ -398,5 +405,7 @@ int usbip_await(struct usb *usb, struct usb_transfer *transfer, uint64_t deadlin
         else if (now >= deadline)
             return OK;
     }
-    return link->broken ? usbip_why_broken(link, err) : OK;
+    /* What came to its end before the link broke has done so. */
+    bool cut = transfer->end == USB_GONE || transfer->end == USB_FAILED;
+    return link->broken && cut ? usbip_why_broken(link, err) : OK;
 }

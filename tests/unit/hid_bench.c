@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "katapult_bench.h"
 
-enum { ANSWER_ENDPOINT = 0x81, ANSWER = 8, REPORT_US = SECOND, SET_REPORT = 9 };
+enum { USED = 64 * KIB, ANSWER_ENDPOINT = 0x81, ANSWER = 8, REPORT_US = SECOND, SET_REPORT = 9 };
 
 static const uint8_t prefix[7] = {'B', 'T', 'L', 'D', 'C', 'M', 'D'};
 
@@ -36,8 +36,8 @@ struct hid_bench *hid_bench_new(const char *chip, const struct vconfig *options)
     const struct region *flash = chip_region(bench->config.chip, MEM_FLASH);
     bench->config.flash = (struct vmemory){bench->flash, (size_t)flash->size, UINT64_MAX};
     bench->start = strncmp(chip, "stm32f1", 7) == 0 ? 0x800 : 0x4000;
-    memset(bench->flash, 0xff, sizeof bench->flash);
-    for (size_t i = bench->start; i < flash->size; i++)
+    memset(bench->flash, 0xff, bench->start);
+    for (size_t i = bench->start; i < bench->start + USED; i++)
         bench->flash[i] = noise(i, 1);
     put_le32(bench->flash + bench->start, 0x20005000);
     bench->loader.has_start = true;
@@ -218,6 +218,7 @@ bool hid_holds_image(const struct hid_bench *bench)
 static void on_advance(void *user, size_t bytes)
 {
     struct hid_bench *bench = user;
+    assert_in_range(bytes, 1, HID_FLASH_MAX);
     bench->advanced += bytes;
     if (bench->stop_at && bench->advanced >= bench->stop_at)
         bench->stop = 1;

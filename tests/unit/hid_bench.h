@@ -38,8 +38,9 @@ struct hid_bench {
     unsigned messages;                   /* of the host, in the last run */
 };
 
-/* A used chip: noise from the application's start to its end, behind an FF bootloader; the model is
- * in its bootloader, and on the bus. `options` may be NULL: its variant, faults and `app`. */
+/* A used chip: 64 KiB of noise from the application's start on, zeros behind, the bootloader itself
+ * FF; the model is in its bootloader, and on the bus. `options` may be NULL: its variant, faults
+ * and `app`. */
 struct hid_bench *hid_bench_new(const char *chip, const struct vconfig *options);
 void hid_bench_free(struct hid_bench *bench);
 

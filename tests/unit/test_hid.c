@@ -11,7 +11,8 @@
 enum {
     SP = 0x20005000,
     IMAGE = 40000,
-    TOUCHED = 64 * KIB, /* of the flash, by the small image that meets the faults */
+    SMALL = 2100,
+    TOUCHED = 32 * KIB, /* of the flash, by the small image that meets the faults */
     FAULT_LIMIT = 12 * SECOND,
 };
 
@@ -157,13 +158,15 @@ static void what_an_earlier_host_left_in_a_page_does_no_harm(void **state)
                   {"stm32f407xx", NULL},
                   {"stm32f407xx", "serasidis"}};
     static const int counts[] = {1, 2, 15, 16, 17, 31};
+    static const size_t lengths[] = {700, 20000};
     for (size_t i = 0; i < sizeof boards / sizeof boards[0]; i++)
-        for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++) {
-            struct hid_bench *bench = bench_with(boards[i].chip, boards[i].variant, 20000);
-            leave_reports(bench, counts[k]);
+        for (size_t k = 0; k < 2 * sizeof counts / sizeof counts[0]; k++) {
+            int count = counts[k / 2];
+            struct hid_bench *bench = bench_with(boards[i].chip, boards[i].variant, lengths[k % 2]);
+            leave_reports(bench, count);
             hid_assert_ok(bench, hid_runs(bench, NULL));
             if (!hid_holds_image(bench))
-                fail_msg("%s: %d reports were left: %s", boards[i].chip, counts[k], bench->notes);
+                fail_msg("%s: %d reports were left: %s", boards[i].chip, count, bench->notes);
             hid_bench_free(bench);
         }
 }
@@ -237,6 +240,29 @@ static void the_wrong_one_of_two_builds_that_say_the_same_is_found_out(void **st
             assert_int_equal(method_hid.run(&bench->session, &bench->err), ERR_FAILED);
             hid_bench_free(bench);
         }
+}
+
+static void by_force_a_doubtful_build_is_taken_for_the_chip_s(void **state)
+{
+    (void)state;
+    struct hid_bench *bench = bench_with("stm32f103xe", "serasidis,1k", IMAGE);
+    bench->session.force_signature = true;
+    hid_assert_ok(bench, hid_connects(bench, NULL));
+    hid_assert_ok(bench, hid_writes(bench));
+    assert_string_equal(bench->notes, "");
+    hid_bench_free(bench);
+}
+
+static void a_device_that_takes_no_report_is_not_an_f4(void **state)
+{
+    (void)state;
+    static const char *const chips[] = {"stm32f103xe", "stm32f407xx"};
+    const struct line_faults faults = {.stall = 1};
+    for (size_t i = 0; i < 2; i++) {
+        struct hid_bench *bench = bench_with(chips[i], NULL, 100);
+        assert_int_equal(hid_connects(bench, &faults), ERR_NO_ANSWER);
+        hid_bench_free(bench);
+    }
 }
 
 static void the_bootloader_of_another_family_is_refused(void **state)
@@ -339,6 +365,22 @@ static void an_f4_of_which_nothing_is_known_is_started_only_by_force(void **stat
     hid_bench_free(bench);
 }
 
+/* Somebody else sent a report meanwhile: the command becomes a part of a page. */
+static void a_reboot_that_was_taken_for_data_is_said_again(void **state)
+{
+    (void)state;
+    static const char *const chips[] = {"stm32f103xe", "stm32f103xb", "stm32f407xx"};
+    for (size_t i = 0; i < 3; i++) {
+        struct hid_bench *bench = bench_with(chips[i], NULL, 100);
+        hid_assert_ok(bench, hid_connects(bench, NULL));
+        bench->session.force_blank = true;
+        hid_says_value(bench, 0xff);
+        hid_assert_ok(bench, method_hid.run(&bench->session, &bench->err));
+        assert_false(virtual_usb_bus(bench->usb)->up);
+        hid_bench_free(bench);
+    }
+}
+
 static void klipper_runs_after_it_was_written_and_can_be_asked_to_leave(void **state)
 {
     (void)state;
@@ -381,6 +423,8 @@ static void assert_fits(const struct hid_bench *bench, const struct fault *fault
     if (!fits)
         fail_msg("%s:%u: %s: %s", fault->kind, fault->n, error_code_name((enum error_code)rc),
                  bench->err.message);
+    if (rc == OK && bench->advanced != SMALL)
+        fail_msg("%s:%u: progress tells of %zu bytes", fault->kind, fault->n, bench->advanced);
     if (rc == OK && !hid_holds_image(bench))
         fail_msg("%s:%u: success, but the chip does not hold the image", fault->kind, fault->n);
     if (bench->whole > FAULT_LIMIT)
@@ -403,8 +447,9 @@ static void run_with_fault(struct hid_bench *bench, const struct fault *fault, c
 {
     memcpy(bench->flash, old, TOUCHED);
     hid_bench_remake(bench);
-    assert_fits(bench, fault, hid_runs(bench, &fault->line));
-    if (bench->start == 0x800)
+    int rc = hid_runs(bench, &fault->line);
+    assert_fits(bench, fault, rc);
+    if (rc != OK && bench->start == 0x800)
         assert_starts_nothing_half_written(bench, fault, old);
     hid_bench_remake(bench); /* the boot pin was set at power-up */
     hid_assert_ok(bench, hid_runs(bench, NULL));
@@ -417,18 +462,19 @@ static void every_fault_at_every_message_ends_well(void **state)
     (void)state;
     static const struct {
         const char *chip, *variant;
-    } boards[] = {{"stm32f103xe", NULL},
-                  {"stm32f103xb", NULL},
-                  {"stm32f103xe", "serasidis"},
-                  {"stm32f407xx", NULL}};
+        unsigned step;
+    } boards[] = {{"stm32f103xe", NULL, 1},
+                  {"stm32f103x6", NULL, 1},
+                  {"stm32f103xe", "serasidis", 5},
+                  {"stm32f401xc", NULL, 1}};
     uint8_t old[TOUCHED];
     for (size_t b = 0; b < sizeof boards / sizeof boards[0]; b++) {
-        struct hid_bench *bench = bench_with(boards[b].chip, boards[b].variant, 2100);
+        struct hid_bench *bench = bench_with(boards[b].chip, boards[b].variant, SMALL);
         memcpy(old, bench->flash, TOUCHED);
         hid_assert_ok(bench, hid_runs(bench, NULL));
         unsigned messages = bench->messages;
         assert_in_range(messages, 50, 200);
-        for (unsigned n = 1; n <= messages; n++) {
+        for (unsigned n = 1; n <= messages; n += boards[b].step) {
             const struct fault faults[] = {{"drop", n, {.drop = n}},
                                            {"corrupt", n, {.corrupt = n}},
                                            {"stall", n, {.stall = n}},
@@ -498,6 +544,8 @@ int main(void)
         CASE(an_answer_that_an_earlier_host_did_not_fetch_is_not_ours),
         CASE(a_build_for_other_pages_is_refused_before_anything_is_written),
         CASE(the_wrong_one_of_two_builds_that_say_the_same_is_found_out),
+        CASE(by_force_a_doubtful_build_is_taken_for_the_chip_s),
+        CASE(a_device_that_takes_no_report_is_not_an_f4),
         CASE(the_bootloader_of_another_family_is_refused),
         CASE(a_chip_that_is_no_stm32_is_not_possible),
         CASE(an_old_release_is_refused),
@@ -505,6 +553,7 @@ int main(void)
         CASE(an_image_from_before_the_start_cannot_be_written),
         CASE(every_operation_works_or_has_its_reason),
         CASE(an_f4_of_which_nothing_is_known_is_started_only_by_force),
+        CASE(a_reboot_that_was_taken_for_data_is_said_again),
         CASE(klipper_runs_after_it_was_written_and_can_be_asked_to_leave),
         CASE(a_board_that_comes_back_as_its_bootloader_has_left_all_the_same),
         CASE(every_fault_at_every_message_ends_well),

@@ -294,6 +294,25 @@ static void a_connection_that_ends_means_that_the_device_is_gone(void **state)
                       "the USB/IP server closed the connection");
 }
 
+static void an_answer_counts_even_if_the_connection_ends_behind_it(void **state)
+{
+    (void)state;
+    struct session s;
+    uint8_t bytes[6];
+    static const struct peer_turn turns[] = {
+        ENUMERATE_DFU,
+        {.what = PEER_CLOSE,
+         .host = GET_STATUS("00000005"),
+         .device = RETURN("00000005", "00000000", "00000006") IDLE},
+        {.what = PEER_END}};
+    for (int i = 0; i < 20; i++) {
+        begin(&s, turns);
+        assert_int_equal(ask(&s, bytes, 1000), 6);
+        assert_int_equal(ask(&s, bytes, 1000), ERR_GONE);
+        end(&s);
+    }
+}
+
 static void every_status_has_its_end(void **state)
 {
     (void)state;
@@ -348,8 +367,6 @@ static void a_missing_device_is_answered_with_those_there_are(void **state)
         {PEER_AWAIT_CLOSE, OP_IMPORT "39 2d 39 00" ZEROS_28, "0111 0003 00000004", 0, 0},
         {PEER_AWAIT_CLOSE, OP_DEVLIST,
          OP_DEVICES "00000001" RECORD("0483 df11 2200", "00 00 00", "01") "fe 01 02 00", 0, 0},
-        ENUMERATE_DFU,
-        {.what = PEER_AWAIT_CLOSE},
         {.what = PEER_END}};
     must_not_open(turns, "/9-9", ERR_NO_DEVICE, "there is no such USB device", "/1-1 (0483:df11)");
 }
@@ -480,15 +497,12 @@ static void devices_are_listed_with_their_texts_and_without_hubs(void **state)
     assert_true(usbip_peer_done(peer));
 }
 
-static void a_device_in_use_is_listed_without_texts(void **state)
+static void a_device_in_use_is_listed_at_once_without_texts(void **state)
 {
     (void)state;
-    enum { BUSY = 40 };
-    struct peer_turn turns[BUSY + 2] = {
+    static const struct peer_turn turns[] = {
         {PEER_AWAIT_CLOSE, OP_DEVLIST, OP_DEVICES "00000001" RECORD_DFU "fe 01 02 00", 0, 0},
-        {PEER_AWAIT_CLOSE, OP_IMPORT BUSID_1_1, "0111 0003 00000001", 0, 0},
-        /* it is asked what there is instead, which this server refuses to say */
-        {PEER_AWAIT_CLOSE, OP_DEVLIST, "0111 0005 00000001", 0, 0},
+        {PEER_AWAIT_CLOSE, OP_IMPORT BUSID_1_1, "0111 0003 00000002", 0, 0},
         {.what = PEER_END}};
     struct usbip_peer *peer = usbip_peer(turns);
     struct usb_device *devices;
@@ -497,6 +511,24 @@ static void a_device_in_use_is_listed_without_texts(void **state)
     assert_int_equal(usbip_devices(&devices, &count, usbip_peer_name(peer, "/1-1"), &err), OK);
     assert_int_equal(count, 1);
     assert_string_equal(devices[0].product, "");
+    free(devices);
+    assert_true(usbip_peer_done(peer));
+}
+
+/* A server that lists what it then does not know is not asked for its list again and again. */
+static void a_list_that_contradicts_itself_is_taken_as_it_is(void **state)
+{
+    (void)state;
+    static const struct peer_turn turns[] = {
+        {PEER_AWAIT_CLOSE, OP_DEVLIST, OP_DEVICES "00000001" RECORD_DFU "fe 01 02 00", 0, 0},
+        {PEER_AWAIT_CLOSE, OP_IMPORT BUSID_1_1, "0111 0003 00000004", 0, 0},
+        {.what = PEER_END}};
+    struct usbip_peer *peer = usbip_peer(turns);
+    struct usb_device *devices;
+    size_t count;
+    struct error err;
+    assert_int_equal(usbip_devices(&devices, &count, usbip_peer_name(peer, ""), &err), OK);
+    assert_int_equal(count, 1);
     free(devices);
     assert_true(usbip_peer_done(peer));
 }
@@ -613,6 +645,7 @@ int main(void)
         cmocka_unit_test(a_server_that_ignores_cancellations_is_given_up),
         cmocka_unit_test(answers_that_are_none_end_the_link),
         cmocka_unit_test(a_connection_that_ends_means_that_the_device_is_gone),
+        cmocka_unit_test(an_answer_counts_even_if_the_connection_ends_behind_it),
         cmocka_unit_test(every_status_has_its_end),
         cmocka_unit_test(a_missing_device_is_answered_with_those_there_are),
         cmocka_unit_test(a_device_in_use_is_busy_after_a_moment_of_patience),
@@ -621,7 +654,8 @@ int main(void)
         cmocka_unit_test(nobody_listening_is_no_answer),
         cmocka_unit_test(a_name_without_a_device_is_a_usage_error),
         cmocka_unit_test(devices_are_listed_with_their_texts_and_without_hubs),
-        cmocka_unit_test(a_device_in_use_is_listed_without_texts),
+        cmocka_unit_test(a_device_in_use_is_listed_at_once_without_texts),
+        cmocka_unit_test(a_list_that_contradicts_itself_is_taken_as_it_is),
         cmocka_unit_test(lists_that_cannot_be_are_refused),
         cmocka_unit_test(a_reset_device_is_configured_again),
         cmocka_unit_test(a_server_without_reset_has_the_device_let_go_and_taken_again),

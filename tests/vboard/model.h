@@ -94,6 +94,7 @@ struct vfaults {
 struct vconfig {
     const struct chip *chip;
     struct vmemory flash, eeprom, fuses;
+    struct vmemory qspi;    /* external flash at 0x90000000; size 1: there is none */
     struct vmemory options; /* STM32 option bytes, SAM GPNVM bits and user row; vmodel.options */
     struct vfaults faults;
     bool fresh;          /* a chip from the factory: default fuses, no bootloader */

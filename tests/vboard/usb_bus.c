@@ -6,88 +6,18 @@
 enum {
     NS = 1000, /* in a microsecond */
     TO_HOST = 0x80,
-    INTERRUPT = 3,
     PACKET_MAX = 1024,
     HURRY_MAX = 64, /* steps in which neither time passes nor a packet moves */
 };
-
-/* What a packet of `payload` bytes costs, with the protocol's overhead of `overhead` bytes. */
-struct wire {
-    uint64_t frame;             /* nanoseconds: 1 ms, or a microframe */
-    uint64_t bulk, control;     /* of a whole packet */
-    uint64_t payload, overhead; /* bytes of that */
-};
-
-static const struct wire *wire_of(const struct usb_bus *bus)
-{
-    /* USB 2.0 tables 5-2, 5-3, 5-9, 5-10: 19 bulk packets of 64 bytes in a frame, 13 of 512 bytes
-     * in a microframe; of control about 14. */
-    static const struct wire full = {1000000, 52632, 71429, 64, 13};
-    static const struct wire high = {125000, 9616, 9616, 512, 55};
-    return bus->device->identity->high_speed ? &high : &full;
-}
-
-static uint64_t packet_time(const struct usb_bus *bus, size_t length)
-{
-    const struct wire *wire = wire_of(bus);
-    return bus->v.paced ? wire->bulk * (wire->overhead + length) / (wire->overhead + wire->payload)
-                        : 0;
-}
-
-/* ---- when ---- */
 
 static uint64_t later(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
 
-static uint64_t round_up(uint64_t moment, uint64_t step)
-{
-    return (moment + step - 1) / step * step;
-}
-
-/* Table 9-13: frames at full speed, an exponent of microframes at high speed. */
-static uint64_t poll_interval(const struct usb_bus *bus, const struct bus_endpoint *endpoint)
-{
-    unsigned interval = endpoint->interval ? endpoint->interval : 1;
-    if (!bus->device->identity->high_speed)
-        return interval * wire_of(bus)->frame;
-    return wire_of(bus)->frame << ((interval > 16 ? 16 : interval) - 1);
-}
-
-/* Every stage begins with a frame: SETUP, data, status. OUT data is judged with the status stage,
- * IN data is asked for with the data stage. */
-static uint64_t control_due(const struct usb_bus *bus, const struct bus_transfer *transfer,
-                            uint64_t from)
-{
-    if (!bus->v.paced || transfer->waiting)
-        return from;
-    const struct wire *wire = wire_of(bus);
-    uint64_t at = round_up(from, wire->frame) + wire->control;
-    if (transfer->setup.length && !(transfer->setup.type & TO_HOST))
-        at = round_up(at, wire->frame) + wire->control * (transfer->length + 63) / 64;
-    return round_up(at, wire->frame);
-}
-
-/* OUT: the end of its next packet. IN: the beginning. */
-static uint64_t packet_due(const struct usb_bus *bus, const struct bus_transfer *transfer,
-                           uint64_t from)
-{
-    struct bus_endpoint endpoint = {0};
-    if (!bus->v.paced || !usb_find_endpoint(bus, transfer->endpoint, &endpoint))
-        return from;
-    size_t left = transfer->length - transfer->actual;
-    bool in = transfer->endpoint & TO_HOST;
-    from = later(from, bus->wire_free);
-    if (endpoint.type == INTERRUPT)
-        from = round_up(from, poll_interval(bus, &endpoint));
-    return in ? from : from + packet_time(bus, left < endpoint.packet ? left : endpoint.packet);
-}
-
 static void schedule(const struct usb_bus *bus, struct bus_transfer *transfer, uint64_t from)
 {
-    transfer->due =
-        transfer->endpoint ? packet_due(bus, transfer, from) : control_due(bus, transfer, from);
+    transfer->due = usb_due(bus, transfer, from);
     transfer->waiting = false;
 }
 
@@ -198,12 +128,7 @@ static void control(struct usb_bus *bus, struct bus_transfer *transfer)
         length = reply_fault(bus, transfer->bytes, length);
     transfer->actual = length;
     transfer->passed = true;
-    if (!bus->v.paced)
-        return;
-    const struct wire *wire = wire_of(bus);
-    if (in)
-        transfer->due = round_up(transfer->due + wire->control * (length + 63) / 64, wire->frame);
-    transfer->due += wire->control;
+    transfer->due = usb_control_end(bus, transfer);
 }
 
 static void packet_out(struct usb_bus *bus, struct bus_transfer *transfer, size_t packet)
@@ -254,7 +179,7 @@ static void packet_in(struct usb_bus *bus, struct bus_transfer *transfer, size_t
         end(bus, transfer, BUS_BABBLE);
         return;
     }
-    bus->wire_free = transfer->due + packet_time(bus, count);
+    bus->wire_free = transfer->due + usb_packet_time(bus, count);
     count = reply_fault(bus, bytes, count);
     if (count)
         memcpy(transfer->bytes + transfer->actual, bytes, count);
@@ -278,12 +203,12 @@ static void exchange(struct usb_bus *bus, struct bus_transfer *transfer)
             control(bus, transfer);
         return;
     }
-    if (!usb_find_endpoint(bus, transfer->endpoint, &endpoint) || endpoint.packet > PACKET_MAX ||
-        bus->halted[usb_endpoint_index(transfer->endpoint)]) {
+    if (!usb_find_endpoint(bus, transfer->endpoint, &endpoint) || !endpoint.packet ||
+        endpoint.packet > PACKET_MAX || bus->halted[usb_endpoint_index(transfer->endpoint)]) {
         end(bus, transfer, BUS_STALL);
         return;
     }
-    uint64_t due = packet_due(bus, transfer, transfer->endpoint & TO_HOST ? transfer->due : 0);
+    uint64_t due = usb_due(bus, transfer, transfer->endpoint & TO_HOST ? transfer->due : 0);
     if (due > transfer->due) /* another endpoint had the wire */
         transfer->due = due;
     else if (heard(bus, transfer))

@@ -114,4 +114,16 @@ bool usb_is_message(const struct vusb_setup *setup);
 enum vusb_answer usb_request(struct usb_bus *bus, const struct vusb_setup *setup, uint8_t *data,
                              size_t *length);
 
+/* ---- usb_timing.c: the wire, for the core itself. Nanoseconds; unpaced nothing takes time. ----
+ */
+
+uint64_t usb_packet_time(const struct usb_bus *bus, size_t length);
+
+/* When the device is asked for the next packet, or has it: OUT the end of the packet, IN its
+ * beginning; of a control transfer the stage that the device answers in. */
+uint64_t usb_due(const struct usb_bus *bus, const struct bus_transfer *transfer, uint64_t from);
+
+/* End of the status stage of a control transfer that the device has answered at transfer->due. */
+uint64_t usb_control_end(const struct usb_bus *bus, const struct bus_transfer *transfer);
+
 #endif

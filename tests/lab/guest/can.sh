@@ -42,6 +42,7 @@ expect client_verifies_what_mflash_wrote 0
 run python3 $client can0 "$1" verify "$work/a.bin"
 expect the_first_node_was_left_alone 0
 
+cansend can0 3F0#12 # the client has left its node with an id; only those without answer the question
 run "$mflash" -b "$board" -i can0 --all "$work/b.bin"
 expect all_nodes_at_once 0
 for uuid; do

@@ -7,6 +7,8 @@
 #include "board/chip.h"
 #include "keep.h"
 
+enum { QSPI_BYTES = 8 * 1024 * 1024 };
+
 static size_t region_size(const struct chip *chip, enum memory memory, size_t otherwise)
 {
     const struct region *region = chip_region(chip, memory);
@@ -52,6 +54,9 @@ bool memories_map(struct vconfig *config, const struct options *options)
         !map_one(&config->options, option_bytes, options->options_file, config->node,
                  &fresh_options))
         return false;
+    if (!map_one(&config->qspi, options->qspi_file ? QSPI_BYTES : 1, options->qspi_file,
+                 config->node, &fresh_options))
+        return false;
     config->flash.stuck = options->stuck;
     if (fresh_fuses && options->fresh)
         factory_fuses(&config->fuses, options->chip);
@@ -60,6 +65,7 @@ bool memories_map(struct vconfig *config, const struct options *options)
 
 void memories_unmap(struct vconfig *config)
 {
+    keep_unmap(&config->qspi);
     keep_unmap(&config->flash);
     keep_unmap(&config->eeprom);
     keep_unmap(&config->fuses);

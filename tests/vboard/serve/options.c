@@ -81,6 +81,8 @@ static int parse_memory(struct options *options, const char *spec)
         options->fuses_file = spec + 6;
     else if (strncmp(spec, "options=", 8) == 0)
         options->options_file = spec + 8;
+    else if (strncmp(spec, "qspi=", 5) == 0)
+        options->qspi_file = spec + 5;
     else if (strncmp(spec, "flash=", 6) == 0)
         options->flash_file = spec + 6;
     else
@@ -269,7 +271,8 @@ static int check_serve(const struct options *options)
                         name);
     if (options->link && !options->model->create)
         return complain("this board is no serial port: --serve usbip:PORT", name);
-    if (options->usbip && !options->model->create_usb && options->model->baud)
+    if (options->usbip && !options->model->create_usb &&
+        (options->model->baud || options->model->fresh))
         return complain("this board is on a UART, not on USB: --serve pty:LINK", name);
     if (!options->can && (options->nodes || options->bitrate || options->bus_off))
         return complain("--nodes, --bitrate and --fault bus-off are for nodes of a CAN bus", name);

@@ -17,7 +17,8 @@ struct options {
     uint32_t bitrate;  /* of that bus; 0 = the usual one */
     unsigned bus_off;  /* --fault bus-off:N, as can_bus_faults */
     const char *ready; /* what comes before the place in the line `ready ...` */
-    const char *flash_file, *eeprom_file, *fuses_file, *options_file, *log_file, *variant;
+    const char *flash_file, *eeprom_file, *fuses_file, *options_file, *qspi_file, *log_file,
+        *variant;
     bool app, fresh, paced, verbose;
     const char *mcu, *product;     /* names of the chip and the board; NULL: as the chip */
     struct usb_serial_faces faces; /* what a serial model is on USB */

@@ -1,47 +1,23 @@
 /*
- * The USB/IP server: one USB device under bus id 1-1, for one importer at a time, on 127.0.0.1
- * only. Whoever sends what no host sends is cut off.
+ * What the USB/IP server does with a client's bytes. Whoever sends what no host sends is cut off.
+ * See usbip.h.
  *
- * Three things to know: a client that closes is a host whose cable was pulled, the board lives on;
- * a device that leaves the bus closes the connection, and is imported anew when it is back; and a
- * host behind Linux vhci cannot say "bus reset", so it is concluded (usbip.md §4), while others say
- * it as a hub request (§5).
+ * To know: a host behind Linux vhci cannot say "bus reset", so it is concluded (usbip.md §4), while
+ * others say it as a hub request (§5).
  */
-#include <arpa/inet.h>
+#include "usbip.h"
+
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
-#include "server.h"
-#include "usb_serial.h"
-#include "usbip_client.h"
 
 enum {
-    CLIENTS_MAX = 8,
-    FIRST_NUMBER = 2, /* of the device on bus 1; the hub is 1 */
     GET_DESCRIPTOR = 6,
     SET_CONFIGURATION = 9,
     SET_INTERFACE = 11,
     LOG_BYTES = 64, /* of a transfer's data */
-};
-
-static const char busid[] = "1-1";
-
-struct usbip {
-    struct server *server;
-    struct vusb *device;
-    struct usb_bus bus;
-    unsigned lost;      /* bus.lost when last looked at */
-    bool there;         /* it has been seen on the bus since */
-    uint16_t number;    /* changes with every enumeration */
-    uint64_t replug_at; /* a cut cable: when it is plugged in again; 0 = it is */
-    int listener;
-    struct client clients[CLIENTS_MAX];
 };
 
 static void note(struct usbip *usbip, const char *what)
@@ -54,7 +30,7 @@ static uint32_t devid(const struct usbip *usbip)
     return 1u << 16 | usbip->number;
 }
 
-static struct client *importer(struct usbip *usbip)
+struct client *usbip_importer(struct usbip *usbip)
 {
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         if (usbip->clients[i].fd >= 0 && usbip->clients[i].importer)
@@ -94,7 +70,7 @@ static void list_devices(struct usbip *usbip, struct client *client)
     usbip_put_op(reply, USBIP_REP_DEVLIST, USBIP_OK);
     put_be32(reply + USBIP_OP, usbip->bus.up);
     if (usbip->bus.up) {
-        usbip_put_record(reply + length, &usbip->bus, busid, usbip->number);
+        usbip_put_record(reply + length, &usbip->bus, DEVICE_BUSID, usbip->number);
         length += USBIP_RECORD;
         length += usbip_put_interfaces(reply + length, sizeof reply - length, &usbip->bus);
     }
@@ -106,9 +82,11 @@ static void import(struct usbip *usbip, struct client *client)
 {
     uint8_t reply[USBIP_OP + USBIP_RECORD];
     const uint8_t *wanted = client->input.at + USBIP_OP;
-    bool known =
-        usbip->bus.up && wanted[USBIP_BUSID - 1] == 0 && strcmp((const char *)wanted, busid) == 0;
-    enum usbip_status status = !known ? USBIP_NO_DEVICE : importer(usbip) ? USBIP_BUSY : USBIP_OK;
+    bool known = usbip->bus.up && wanted[USBIP_BUSID - 1] == 0 &&
+                 strcmp((const char *)wanted, DEVICE_BUSID) == 0;
+    enum usbip_status status = !known                  ? USBIP_NO_DEVICE
+                               : usbip_importer(usbip) ? USBIP_BUSY
+                                                       : USBIP_OK;
 
     usbip_put_op(reply, USBIP_REP_IMPORT, status);
     if (status != USBIP_OK) {
@@ -116,7 +94,7 @@ static void import(struct usbip *usbip, struct client *client)
         client->closing = true;
         return;
     }
-    usbip_put_record(reply + USBIP_OP, &usbip->bus, busid, usbip->number);
+    usbip_put_record(reply + USBIP_OP, &usbip->bus, DEVICE_BUSID, usbip->number);
     client_say(client, reply, sizeof reply);
     client_take(client, USBIP_OP + USBIP_BUSID);
     client->importer = true;
@@ -274,7 +252,7 @@ static bool take_command(struct usbip *usbip, struct client *client)
 
 /* ---- clients ---- */
 
-static void leave(struct usbip *usbip, struct client *client)
+void usbip_leave(struct usbip *usbip, struct client *client)
 {
     if (client->importer) {
         note(usbip, client->broken ? "connection cut" : "host gone");
@@ -286,7 +264,7 @@ static void leave(struct usbip *usbip, struct client *client)
     client_close(client);
 }
 
-static void serve_client(struct usbip *usbip, struct client *client)
+void usbip_serve_client(struct usbip *usbip, struct client *client)
 {
     bool here = client_read(client);
 
@@ -298,171 +276,12 @@ static void serve_client(struct usbip *usbip, struct client *client)
         answer_ended(usbip, client);
     here = !client->broken && client_flush(client) && here;
     if (!here || (client->closing && !client->output.count))
-        leave(usbip, client);
+        usbip_leave(usbip, client);
 }
 
-static void accept_client(struct usbip *usbip)
+void usbip_device_left(struct usbip *usbip, struct client *client)
 {
-    int fd = accept4(usbip->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
-    if (fd < 0)
-        return;
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        if (usbip->clients[i].fd >= 0)
-            continue;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        usbip->clients[i] = (struct client){.fd = fd};
-        return;
-    }
-    close(fd);
-}
-
-/* ---- a device that leaves and comes back ---- */
-
-static void device_left(struct usbip *usbip)
-{
-    struct usb_bus *bus = &usbip->bus;
-    struct client *client = importer(usbip);
-
-    usbip->lost = bus->lost;
-    usbip->there = false;
-    usbip->number = usbip->number == 127 ? FIRST_NUMBER : (uint16_t)(usbip->number + 1);
-    note(usbip, "left the bus");
-    if (!bus->up && !usbip->device->back_at)
-        usbip->replug_at = bus->v.now + REPLUG_TIME;
-    if (client) {
-        answer_ended(usbip, client); /* what it said before it went */
-        client_flush(client);
-        leave(usbip, client);
-    }
-}
-
-static void follow_bus(struct usbip *usbip)
-{
-    struct usb_bus *bus = &usbip->bus;
-
-    if (bus->lost != usbip->lost)
-        device_left(usbip);
-    if (usbip->replug_at && bus->v.now >= usbip->replug_at) {
-        usbip->replug_at = 0;
-        if (!bus->up && !usbip->device->back_at)
-            usb_bus_restore(bus);
-    }
-    if (bus->up && !usbip->there) {
-        const uint8_t *device = usbip->device->identity->device;
-        usbip->there = true;
-        journal_note(&usbip->server->journal, bus->v.now, "on the bus: %04x:%04x",
-                     get_le16(device + 8), get_le16(device + 10));
-    }
-}
-
-/* ---- the loop ---- */
-
-static uint64_t next_event(const struct usbip *usbip)
-{
-    uint64_t next = usb_bus_next(&usbip->bus);
-    return usbip->replug_at && usbip->replug_at < next ? usbip->replug_at : next;
-}
-
-static void look(struct usbip *usbip)
-{
-    struct pollfd looks[CLIENTS_MAX + 1];
-
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        looks[i] = (struct pollfd){
-            .fd = usbip->clients[i].fd,
-            .events = (short)(usbip->clients[i].output.count ? POLLIN | POLLOUT : POLLIN)};
-    looks[CLIENTS_MAX] = (struct pollfd){.fd = usbip->listener, .events = POLLIN};
-    server_wait(usbip->server, next_event(usbip), SECOND, looks, CLIENTS_MAX + 1);
-    usb_bus_advance(&usbip->bus,
-                    server_live_until(usbip->server, usbip->bus.v.now, next_event(usbip)));
-    follow_bus(usbip);
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (usbip->clients[i].fd >= 0)
-            serve_client(usbip, &usbip->clients[i]);
-    if (looks[CLIENTS_MAX].revents)
-        accept_client(usbip);
-    follow_bus(usbip);
-}
-
-static void run(struct usbip *usbip)
-{
-    enum vreset cause;
-
-    while (!usbip->server->end) {
-        while (server_reset_wanted(usbip->server, usbip->bus.v.now, &cause))
-            usb_bus_reset(&usbip->bus, cause);
-        follow_bus(usbip);
-        look(usbip);
-    }
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (usbip->clients[i].fd >= 0)
-            leave(usbip, &usbip->clients[i]);
-}
-
-static bool begin_listening(struct usbip *usbip, uint16_t *port)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int one = 1;
-
-    usbip->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (usbip->listener < 0 ||
-        setsockopt(usbip->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        bind(usbip->listener, (struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(usbip->listener, CLIENTS_MAX) < 0 ||
-        getsockname(usbip->listener, (struct sockaddr *)&address, &length) < 0) {
-        fprintf(stderr, "vboard: 127.0.0.1:%u: %s\n", (unsigned)*port, strerror(errno));
-        return false;
-    }
-    *port = ntohs(address.sin_port);
-    return true;
-}
-
-static bool make_device(struct usbip *usbip)
-{
-    const struct options *options = usbip->server->options;
-    const struct vmodel *model = options->model;
-
-    if (model->create_usb) {
-        usbip->device = model->create_usb(&usbip->server->config);
-    } else {
-        struct vserial *serial = model->create(&usbip->server->config);
-        usbip->device =
-            serial ? usb_serial(serial, &usbip->server->config.flash, &options->faces) : NULL;
-    }
-    if (!usbip->device)
-        return false;
-    usb_bus_init(&usbip->bus, usbip->device, options->paced, &options->line_faults);
-    return true;
-}
-
-int serve_usbip(struct server *server)
-{
-    struct usbip *usbip = calloc(1, sizeof *usbip);
-    uint16_t port = server->options->port;
-    int status = 1;
-
-    if (!usbip)
-        return status;
-    usbip->server = server;
-    usbip->number = FIRST_NUMBER;
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        usbip->clients[i].fd = -1;
-    if (!make_device(usbip)) {
-        free(usbip);
-        return 2;
-    }
-    if (begin_listening(usbip, &port)) {
-        printf("ready %susbip:127.0.0.1:%u/%s\n", server->options->ready, (unsigned)port, busid);
-        fflush(stdout);
-        run(usbip);
-        status = 0;
-    }
-    if (usbip->listener >= 0)
-        close(usbip->listener);
-    usb_bus_free(&usbip->bus);
-    usbip->device->ops->destroy(usbip->device);
-    free(usbip);
-    return status;
+    answer_ended(usbip, client);
+    client_flush(client);
+    usbip_leave(usbip, client);
 }

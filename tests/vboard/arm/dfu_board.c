@@ -1,0 +1,431 @@
+/* The DFU state machine and the board around it: see dfu.h. */
+#include "dfu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "board/chip.h"
+
+enum {
+    FROM_INTERFACE = 0xa1,
+    TO_INTERFACE = 0x21,
+    STATUS_BYTES = 6,
+    HUGE_MS = 0xffffff,
+    LOADER_US = 300 * MILLISECOND,  /* from a reset until the loader is on the bus */
+    KLIPPER_US = 200 * MILLISECOND, /* the same for Klipper */
+};
+
+static struct dfu_board *board_of(struct vusb *dev)
+{
+    return (struct dfu_board *)dev;
+}
+
+uint64_t dfu_now(const struct dfu_board *board)
+{
+    return board->usb.bus ? board->usb.bus->now : board->usb.parked;
+}
+
+/* ---- life ---- */
+
+static void forget(struct dfu_board *board)
+{
+    board->state = board->next_state = DFU_IDLE;
+    board->code = board->next_code = DFU_OK;
+    board->alternate = 0;
+    board->busy_until = 0;
+    board->length = 0;
+    board->pointer = (uint32_t)board->chip->regions[0].start;
+    board->leave_at = UINT64_MAX;
+}
+
+/* When it is on the bus; UINT64_MAX: never, its program does not speak USB. */
+static uint64_t start(struct dfu_board *board, bool application, uint64_t now)
+{
+    forget(board);
+    vusb_klipper_stop(&board->klipper);
+    board->loader = !application;
+    if (board->loader) {
+        board->usb.identity = &board->identity;
+        return now + LOADER_US;
+    }
+    if (!vusb_klipper_start(&board->klipper, board->chip, board->node, &board->flash,
+                            board->program))
+        return UINT64_MAX;
+    board->usb.identity = &board->klipper.face.identity;
+    return now + KLIPPER_US;
+}
+
+static void restart(struct dfu_board *board, bool application)
+{
+    uint64_t back_at = start(board, application, dfu_now(board));
+    if (board->usb.bus)
+        board->usb.bus->detach(board->usb.bus, back_at);
+    else
+        board->usb.back_at = back_at;
+}
+
+void dfu_leave(struct dfu_board *board, bool application, uint64_t microseconds)
+{
+    board->to_application = application;
+    board->leave_at = dfu_now(board) + microseconds;
+}
+
+static void board_reset(struct vusb *dev, enum vreset cause)
+{
+    struct dfu_board *board = board_of(dev);
+    (void)cause;
+    restart(board, !board->boot_pin);
+}
+
+static void board_bus_reset(struct vusb *dev)
+{
+    struct dfu_board *board = board_of(dev);
+    if (board->loader)
+        board->loader_kind->bus_reset(board);
+    else
+        vusb_klipper_bus_reset(&board->klipper);
+}
+
+static void board_alternate(struct vusb *dev, uint8_t interface, uint8_t alternate)
+{
+    (void)interface;
+    board_of(dev)->alternate = alternate;
+}
+
+/* ---- the state machine ---- */
+
+static bool still_busy(const struct dfu_board *board)
+{
+    return board->state == DNBUSY && dfu_now(board) < board->busy_until;
+}
+
+static void settle(struct dfu_board *board)
+{
+    if (board->state != DNBUSY || still_busy(board))
+        return;
+    board->state = board->next_state;
+    board->code = board->next_code;
+}
+
+/* What an early question meets. */
+static enum vusb_answer ask_too_early(struct dfu_board *board)
+{
+    if (board->manners == MANNERS_NAK)
+        return VUSB_NAK;
+    if (board->manners == MANNERS_STRICT) {
+        board->state = DFU_ERROR;
+        board->code = ERR_STALLED;
+    }
+    return VUSB_STALL;
+}
+
+static uint32_t told_poll(const struct dfu_board *board, uint64_t takes)
+{
+    if (board->poll_zero)
+        return 0;
+    if (board->poll_huge)
+        return HUGE_MS;
+    uint32_t constant = board->length == 5 && board->data[0] == 0x41 && board->block == 0
+                            ? board->poll_erase
+                            : board->poll_write;
+    return constant ? constant : (uint32_t)((takes + MILLISECOND - 1) / MILLISECOND);
+}
+
+/* GETSTATUS is what starts the work of a DNLOAD. */
+static uint32_t begin_work(struct dfu_board *board)
+{
+    bool paced = board->usb.bus && board->usb.bus->paced;
+    bool refuses = board->faults.nak && board->requests == board->faults.nak;
+    uint64_t takes = refuses ? 0 : board->loader_kind->work(board);
+    if (refuses) {
+        board->next_state = DFU_ERROR;
+        board->next_code = ERR_WRITE;
+    }
+    board->state = DNBUSY;
+    board->busy_until = dfu_now(board) + (paced ? takes : 0);
+    return told_poll(board, takes);
+}
+
+static void put_status(const struct dfu_board *board, uint32_t poll, uint8_t *data)
+{
+    data[0] = board->code;
+    data[1] = (uint8_t)poll;
+    data[2] = (uint8_t)(poll >> 8);
+    data[3] = (uint8_t)(poll >> 16);
+    data[4] = board->state;
+    data[5] = 0;
+}
+
+static enum vusb_answer get_status(struct dfu_board *board, uint8_t *data, size_t *length)
+{
+    uint32_t poll = 0;
+    if (still_busy(board))
+        return board->loader_kind->at_once ? VUSB_NAK : ask_too_early(board);
+    settle(board);
+    if (board->state == DNLOAD_SYNC) {
+        poll = begin_work(board);
+        if (board->loader_kind->at_once && still_busy(board))
+            return VUSB_NAK;
+        if (board->loader_kind->at_once)
+            settle(board);
+    } else if (board->state == MANIFEST_SYNC) {
+        board->state = board->loader_kind->manifest(board);
+        poll = 1;
+        if (board->silent_leave && board->leave_at != UINT64_MAX) {
+            board->leave_at = dfu_now(board);
+            return VUSB_NAK;
+        }
+    } else if (board->state == DNLOAD_IDLE && board->loader_kind->forgets && board->length == 0) {
+        board->state = DFU_IDLE;
+    }
+    if (board->loader_kind->at_once)
+        poll = 0;
+    *length = *length < STATUS_BYTES ? *length : STATUS_BYTES;
+    uint8_t status[STATUS_BYTES];
+    put_status(board, poll, status);
+    memcpy(data, status, *length);
+    board->length = board->state == DNBUSY ? board->length : 0;
+    return VUSB_ACK;
+}
+
+static enum vusb_answer download(struct dfu_board *board, const struct vusb_setup *setup,
+                                 const uint8_t *data)
+{
+    bool idle = board->state == DFU_IDLE || board->state == DNLOAD_IDLE;
+    if (!idle || setup->length > board->transfer)
+        return VUSB_STALL;
+    board->block = setup->value;
+    board->length = setup->length;
+    if (setup->length)
+        memcpy(board->data, data, setup->length);
+    board->requests++;
+    return board->loader_kind->download(board) ? VUSB_ACK : VUSB_STALL;
+}
+
+static enum vusb_answer upload(struct dfu_board *board, const struct vusb_setup *setup,
+                               uint8_t *data, size_t *length)
+{
+    if ((board->state != DFU_IDLE && board->state != UPLOAD_IDLE) ||
+        setup->length > board->transfer ||
+        !(board->configuration[board->identity.configuration_length - 7] & 2))
+        return VUSB_STALL;
+    if (!board->loader_kind->upload(board, setup->value, data, length))
+        return VUSB_STALL;
+    board->state = *length < setup->length ? DFU_IDLE : UPLOAD_IDLE;
+    return VUSB_ACK;
+}
+
+static enum vusb_answer clear_status(struct dfu_board *board)
+{
+    bool due = board->state == DFU_ERROR;
+    board->state = due ? DFU_IDLE : DFU_ERROR;
+    board->code = due ? DFU_OK : ERR_UNKNOWN;
+    return VUSB_ACK;
+}
+
+static enum vusb_answer abort_transfer(struct dfu_board *board)
+{
+    if (board->state == DFU_ERROR || still_busy(board))
+        return board->state == DFU_ERROR ? VUSB_ACK : VUSB_STALL;
+    board->state = DFU_IDLE;
+    return VUSB_ACK;
+}
+
+static enum vusb_answer get_state(struct dfu_board *board, uint8_t *data, size_t *length)
+{
+    settle(board);
+    *length = *length ? 1 : 0;
+    data[0] = board->state;
+    if (board->state == DNLOAD_IDLE && board->loader_kind->forgets)
+        board->state = DFU_IDLE;
+    return VUSB_ACK;
+}
+
+static enum vusb_answer loader_control(struct dfu_board *board, const struct vusb_setup *setup,
+                                       uint8_t *data, size_t *length)
+{
+    if (setup->index != 0 || (setup->type != TO_INTERFACE && setup->type != FROM_INTERFACE))
+        return VUSB_STALL;
+    if (setup->type == FROM_INTERFACE)
+        switch (setup->request) {
+        case DFU_GETSTATUS:
+            return get_status(board, data, length);
+        case DFU_GETSTATE:
+            return get_state(board, data, length);
+        case DFU_UPLOAD:
+            return upload(board, setup, data, length);
+        default:
+            return VUSB_STALL;
+        }
+    settle(board);
+    switch (setup->request) {
+    case DFU_DNLOAD:
+        return download(board, setup, data);
+    case DFU_CLRSTATUS:
+        return clear_status(board);
+    case DFU_ABORT:
+        return abort_transfer(board);
+    default:
+        return VUSB_STALL; /* DETACH means nothing in DFU mode */
+    }
+}
+
+static enum vusb_answer board_control(struct vusb *dev, const struct vusb_setup *setup,
+                                      uint8_t *data, size_t *length)
+{
+    struct dfu_board *board = board_of(dev);
+    return board->loader ? loader_control(board, setup, data, length)
+                         : vusb_klipper_control(&board->klipper, dev->bus, setup, data, length);
+}
+
+static enum vusb_answer board_out(struct vusb *dev, uint8_t endpoint, const uint8_t *packet,
+                                  size_t length)
+{
+    struct dfu_board *board = board_of(dev);
+    return board->loader ? VUSB_STALL
+                         : vusb_klipper_out(&board->klipper, dev->bus, endpoint, packet, length);
+}
+
+static enum vusb_answer board_in(struct vusb *dev, uint8_t endpoint, uint8_t *packet,
+                                 size_t *length)
+{
+    struct dfu_board *board = board_of(dev);
+    return board->loader ? VUSB_STALL : vusb_klipper_in(&board->klipper, endpoint, packet, length);
+}
+
+/* ---- time ---- */
+
+static uint64_t board_next(const struct vusb *dev)
+{
+    const struct dfu_board *board = (const struct dfu_board *)dev;
+    if (!board->loader)
+        return vusb_klipper_next(&board->klipper);
+    uint64_t done = board->state == DNBUSY ? board->busy_until : UINT64_MAX;
+    return done < board->leave_at ? done : board->leave_at;
+}
+
+static void board_tick(struct vusb *dev)
+{
+    struct dfu_board *board = board_of(dev);
+    if (!board->loader) {
+        if (vusb_klipper_leaves(&board->klipper, dev->bus))
+            restart(board, false);
+        return;
+    }
+    settle(board);
+    if (board->leave_at <= dfu_now(board))
+        restart(board, board->to_application);
+}
+
+static void board_destroy(struct vusb *dev)
+{
+    free(dev);
+}
+
+static const struct vusb_ops board_ops = {
+    .reset = board_reset,
+    .bus_reset = board_bus_reset,
+    .alternate = board_alternate,
+    .control = board_control,
+    .out = board_out,
+    .in = board_in,
+    .next = board_next,
+    .tick = board_tick,
+    .destroy = board_destroy,
+};
+
+/* ---- making one ---- */
+
+bool dfu_has_word(const char *variant, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = variant; at && *at; at += *at == ',') {
+        size_t span = strcspn(at, ",");
+        if (span == length && strncmp(at, word, length) == 0)
+            return true;
+        at += span;
+    }
+    return false;
+}
+
+struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_loader *kind)
+{
+    const char *variant = config->variant;
+    struct dfu_board *board = NULL;
+    if (config->chip && config->flash.size >= config->chip->regions[0].size)
+        board = calloc(1, sizeof *board);
+    if (!board) {
+        fprintf(stderr, "dfu: cannot be made\n");
+        return NULL;
+    }
+    board->usb.ops = &board_ops;
+    board->loader_kind = kind;
+    board->chip = config->chip;
+    board->flash = config->flash;
+    board->qspi = config->qspi;
+    board->option_bytes = config->options;
+    board->faults = config->faults;
+    board->node = config->node;
+    board->boot_pin = !config->app;
+    board->manners = dfu_has_word(variant, "strict")   ? MANNERS_STRICT
+                     : dfu_has_word(variant, "stalls") ? MANNERS_STALL
+                                                       : MANNERS_NAK;
+    board->poll_zero = dfu_has_word(variant, "poll0");
+    board->poll_huge = dfu_has_word(variant, "poll-huge");
+    return board;
+}
+
+/* String 1 to 3, then one for each alternate. */
+static void put_strings(struct dfu_board *board, const struct dfu_face *face)
+{
+    const char *const first[] = {face->manufacturer, face->product, face->serial};
+    for (size_t i = 0; i < 3; i++)
+        (void)snprintf(board->texts[i], DFU_TEXT, "%s", first[i]);
+    for (size_t i = 0; i < 3 + board->alternates; i++)
+        board->strings[i] = board->texts[i];
+}
+
+static size_t put_configuration(struct dfu_board *board, const struct dfu_face *face)
+{
+    uint8_t *c = board->configuration;
+    size_t length = 9 + 9 * board->alternates + 9;
+    const uint8_t head[] = {9, 2, (uint8_t)length, 0, 1, 1, 0, 0xc0, 50};
+    memcpy(c, head, sizeof head);
+    for (size_t i = 0; i < board->alternates; i++) {
+        const uint8_t one[] = {9, 4, 0, (uint8_t)i, 0, 0xfe, 1, face->protocol, (uint8_t)(4 + i)};
+        memcpy(c + 9 + 9 * i, one, sizeof one);
+    }
+    uint8_t *f = c + 9 + 9 * board->alternates;
+    f[0] = 9;
+    f[1] = 0x21;
+    f[2] = face->attributes;
+    put_le16(f + 3, face->detach);
+    put_le16(f + 5, board->transfer);
+    put_le16(f + 7, face->version);
+    return length;
+}
+
+void dfu_identify(struct dfu_board *board, const struct dfu_face *face)
+{
+    const uint8_t device[] = {18, 1, 0x00, 0x01, 0, 0, 0, face->ep0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 1};
+    memcpy(board->device, device, sizeof device);
+    put_le16(board->device + 8, face->vid);
+    put_le16(board->device + 10, face->pid);
+    put_le16(board->device + 12, face->bcd);
+    put_strings(board, face);
+    board->identity = (struct vusb_identity){
+        .device = board->device,
+        .configuration = board->configuration,
+        .configuration_length = put_configuration(board, face),
+        .strings = board->strings,
+        .string_count = 3 + board->alternates,
+    };
+}
+
+void dfu_board_start(struct dfu_board *board, bool application)
+{
+    uint64_t back_at = start(board, application, 0);
+    board->usb.back_at = board->loader ? 0 : back_at; /* a loader is there already */
+}
