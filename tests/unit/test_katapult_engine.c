@@ -70,7 +70,9 @@ static void flash(struct bench *bench)
     assert_true(rig_holds_image(bench->rig));
 }
 
-static void diff_writes_whole_sectors(void **state)
+/* The first sector is written with whatever differs: its vectors go last, so that a board that is
+ * interrupted stays in its bootloader. */
+static void diff_writes_whole_sectors_and_the_first_one(void **state)
 {
     (void)state;
     struct bench bench;
@@ -80,8 +82,8 @@ static void diff_writes_whole_sectors(void **state)
     bench.rig->flash[0x2000 + 2 * SECTOR + 1000] ^= 0x55; /* in the middle of the third */
     bench.options.diff = DIFF_YES;
     flash(&bench);
-    assert_int_equal(bench.engine.result.bytes, SECTOR);
-    assert_int_equal(bench.engine.result.skipped, 4 * SECTOR + 900);
+    assert_int_equal(bench.engine.result.bytes, 2 * SECTOR);
+    assert_int_equal(bench.engine.result.skipped, 3 * SECTOR + 900);
     flash(&bench);
     assert_int_equal(bench.engine.result.bytes, 0);
     bench_close(&bench);
@@ -105,7 +107,7 @@ static void diff_keeps_the_other_piece_of_a_sector(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(diff_writes_whole_sectors),
+        cmocka_unit_test(diff_writes_whole_sectors_and_the_first_one),
         cmocka_unit_test(diff_keeps_the_other_piece_of_a_sector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,19 +94,21 @@ static void a_samd21_of_another_size_is_refused_by_its_did(void **state)
     end(&w);
 }
 
-static void an_arm7_is_told_by_its_first_word(void **state)
+static void an_arm7_is_told_by_its_first_word_and_asked_its_own_register(void **state)
 {
     (void)state;
     const struct script_turn turns[] = {
         {command(texts[0], "N#"), "0a0d"},
         {command(texts[1], "V#"), SAM3_VERSION},
         {command(texts[2], "w00000000,4#"), "060000ea"},
+        {command(texts[3], "wFFFFF240,4#"), "40090d27"}, /* AT91SAM7S256 */
         {NULL, NULL},
     };
     struct wire w;
-    assert_int_equal(connect_to(&w, turns, "sam3x8e"), ERR_PROTOCOL);
-    assert_non_null(strstr(w.err.message, "ARM7"));
-    assert_true(scripted_serial_done(w.serial)); /* and nothing else was asked */
+    assert_int_equal(connect_to(&w, turns, "sam3x8e"), ERR_REFUSED);
+    assert_string_equal(w.err.check, "signature");
+    assert_non_null(strstr(w.err.message, "0x270d0940"));
+    assert_true(scripted_serial_done(w.serial));
     end(&w);
 }
 
@@ -243,7 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sam3x_is_identified_without_touching_a_wild_address),
         cmocka_unit_test(a_samd21_of_another_size_is_refused_by_its_did),
-        cmocka_unit_test(an_arm7_is_told_by_its_first_word),
+        cmocka_unit_test(an_arm7_is_told_by_its_first_word_and_asked_its_own_register),
         cmocka_unit_test(an_unknown_cpu_is_not_asked_further),
         cmocka_unit_test(a_set_security_bit_is_seen_before_anything_is_written),
         cmocka_unit_test(silence_is_told_within_four_seconds),
