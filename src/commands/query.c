@@ -217,6 +217,20 @@ static int none_waits(const struct app *app, const struct can_nodes *nodes, cons
                                 "enter it");
 }
 
+/* A Katapult that an interrupted run of another tool left with an id answers no query. Nobody who
+ * flashes now is to lose his: that one is heard, or has the bus. */
+static int find_waiting(struct can *can, const char *interface, struct can_nodes *nodes,
+                        struct error *err)
+{
+    char holder[128];
+    int status = can_nodes_query(can, nodes, err);
+    if (status || nodes->others || can_holder(interface, holder, sizeof holder))
+        return status;
+    if (can_admin_clear(can, err))
+        return error_status(err);
+    return can_nodes_query(can, nodes, err);
+}
+
 int query_waiting_nodes(struct app *app, struct error *err)
 {
     struct can_nodes *nodes = calloc(1, sizeof *nodes);
@@ -224,7 +238,7 @@ int query_waiting_nodes(struct app *app, struct error *err)
     struct options *options = &app->options;
     int status = nodes ? open_bus(app, &can, err) : error_memory(err);
     if (!status)
-        status = can_nodes_query(can, nodes, err);
+        status = find_waiting(can, interface_of(app), nodes, err);
     for (size_t i = 0; !status && i < nodes->count; i++) {
         if (nodes->list[i].program != CAN_PROGRAM_KATAPULT)
             continue;

@@ -106,6 +106,14 @@ int can_admin_request_bootloader(struct can *can, const uint8_t *uuid, struct er
     return send_admin(can, CAN_ADMIN_REQUEST_BOOTLOADER, uuid, -1, err);
 }
 
+int can_admin_clear(struct can *can, struct error *err)
+{
+    int rc = send_admin(can, CAN_ADMIN_CLEAR_KATAPULT, NULL, -1, err);
+    if (rc == OK)
+        can->clock->sleep_until(can->clock, clock_in(can->clock, CAN_ADMIN_US));
+    return rc;
+}
+
 int can_admin_set_node(struct can *can, uint8_t command, const uint8_t *uuid, uint8_t node,
                        struct error *err)
 {

@@ -24,7 +24,7 @@ enum {
     CAN_ADMIN_SET_KLIPPER = 0x01,
     CAN_ADMIN_REQUEST_BOOTLOADER = 0x02, /* Klipper obeys whatever its state */
     CAN_ADMIN_SET_KATAPULT = 0x11,
-    CAN_ADMIN_CLEAR_KATAPULT = 0x12, /* never sent by mflash: it is for all nodes */
+    CAN_ADMIN_CLEAR_KATAPULT = 0x12, /* for all nodes at once: see can_admin_clear() */
 
     CAN_ADMIN_NODE = 0x20, /* answer to a query: uuid, tag */
     CAN_TAG_KLIPPER = 0x01,
@@ -55,6 +55,10 @@ static inline uint16_t can_id_from(uint8_t node)
 
 int can_admin_query(struct can *can, struct error *err);
 int can_admin_request_bootloader(struct can *can, const uint8_t *uuid, struct error *err);
+
+/* Takes the ids of all Katapult nodes, also of those that another host flashes just now: only where
+ * the user means all nodes, and nobody is heard. */
+int can_admin_clear(struct can *can, struct error *err);
 
 /* `command`: CAN_ADMIN_SET_KLIPPER or CAN_ADMIN_SET_KATAPULT. Returns once the node may be
  * addressed: data for an id that it has not looked at yet is lost. */
