@@ -46,7 +46,21 @@ static void halt(void)
 }
 
 __attribute__((section(".vectors"), used)) void (*const vectors[16])(void) = {
-    (void (*)(void))STACK_TOP, reset, halt, halt, halt, halt, halt, 0, 0, 0, 0, halt, halt, 0, halt,
+    (void (*)(void))STACK_TOP,
+    reset,
+    halt,
+    halt,
+    halt,
+    halt,
+    halt,
+    0,
+    0,
+    0,
+    0,
+    halt,
+    halt,
+    0,
+    halt,
     tick,
 };
 
