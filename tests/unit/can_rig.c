@@ -110,6 +110,17 @@ void can_rig_free(struct can_rig *rig)
     free(rig);
 }
 
+struct can_rig *can_rig_f103(size_t count)
+{
+    return can_rig_new("stm32f103xe", count, CAN_BUS_BITRATE, "button", true);
+}
+
+void can_rig_reset(struct can_rig *rig)
+{
+    virtual_bus_reset(rig->bus, NULL, VRESET_POWER);
+    virtual_bus_elapse(rig->bus, SECOND);
+}
+
 static size_t application_offset(const struct can_rig *rig)
 {
     const char *name = rig->chip->name;
@@ -332,6 +343,13 @@ void rig_node_assert_ok(const struct rig_node *node)
     if (node->rc != OK)
         fail_msg("node %u: %s: %s", node->config.node, error_code_name((enum error_code)node->rc),
                  node->err.message);
+}
+
+void rig_node_assert_run(struct rig_node *node)
+{
+    (void)rig_node_run(node);
+    rig_node_assert_ok(node);
+    assert_true(rig_node_holds_image(node));
 }
 
 static void *run_in_thread(void *node)

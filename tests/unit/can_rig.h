@@ -54,6 +54,12 @@ struct can_rig *can_rig_new(const char *chip, size_t count, uint32_t bitrate, co
                             bool noise);
 void can_rig_free(struct can_rig *rig);
 
+/* STM32F103 nodes at 1 Mbit/s, used before, that their button holds in the loader. */
+struct can_rig *can_rig_f103(size_t count);
+
+/* Power off and on; the nodes are in their loader again. */
+void can_rig_reset(struct can_rig *rig);
+
 /* Puts the nodes on a bus of their own with these faults; the old one ends. */
 void can_rig_bus(struct can_rig *rig, const struct can_bus_faults *faults);
 
@@ -83,6 +89,9 @@ int rig_node_run(struct rig_node *node);
 
 bool rig_node_holds_image(const struct rig_node *node);
 void rig_node_assert_ok(const struct rig_node *node);
+
+/* A whole run that is good, and the image is there. */
+void rig_node_assert_run(struct rig_node *node);
 
 /* The whole runs of all nodes, each in a thread of its own. Microseconds until the last has ended.
  */

@@ -12,28 +12,9 @@ enum { KIB = 1024, F103_START = 0x08002000, MBIT = 1000000 };
 
 #define KLIPPER_CONFIG "\"MCU\":\"stm32f103xe\",\"CANBUS_FREQUENCY\":1000000"
 
-/* Nodes whose button holds them in the loader. */
-static struct can_rig *f103(size_t count)
-{
-    return can_rig_new("stm32f103xe", count, MBIT, "button", true);
-}
-
 static const uint8_t *at(const struct rig_node *node, uint64_t address)
 {
     return node->flash + (address - node->rig->chip->regions[0].start);
-}
-
-static void assert_run(struct rig_node *node)
-{
-    (void)rig_node_run(node);
-    rig_node_assert_ok(node);
-    assert_true(rig_node_holds_image(node));
-}
-
-static void reset(struct can_rig *rig)
-{
-    virtual_bus_reset(rig->bus, NULL, VRESET_POWER);
-    virtual_bus_elapse(rig->bus, SECOND);
 }
 
 /* ---- writing and reading ---- */
@@ -53,7 +34,7 @@ static void write_and_verify_on_each_family(void **state)
         rig->nodes[0].loader.has_start = true;
         rig->nodes[0].loader.start = chips[i].start;
         rig_node_image(&rig->nodes[0], chips[i].start, 9 * KIB + 77);
-        assert_run(&rig->nodes[0]);
+        rig_node_assert_run(&rig->nodes[0]);
         assert_int_equal(rig->nodes[0].advanced, 2 * (9 * KIB + 77));
         can_rig_free(rig);
     }
@@ -62,21 +43,21 @@ static void write_and_verify_on_each_family(void **state)
 static void stop_leaves_the_first_page_empty_and_the_node_alive(void **state)
 {
     (void)state;
-    struct can_rig *rig = f103(1);
+    struct can_rig *rig = can_rig_f103(1);
     struct rig_node *node = &rig->nodes[0];
     rig_node_image(node, F103_START, 12 * KIB);
     node->stop_at = 4 * KIB;
     assert_int_equal(rig_node_run(node), ERR_INTERRUPTED);
     assert_true(bytes_blank(at(node, F103_START), 2 * KIB, 0xff));
     node->stop_at = 0;
-    assert_run(node); /* with no reset between */
+    rig_node_assert_run(node); /* with no reset between */
     can_rig_free(rig);
 }
 
 static void a_node_that_is_left_answers_queries_again(void **state)
 {
     (void)state;
-    struct can_rig *rig = f103(1);
+    struct can_rig *rig = can_rig_f103(1);
     rig_node_image(&rig->nodes[0], F103_START, 4 * KIB);
     (void)rig_node_connect(&rig->nodes[0]);
     rig_node_assert_ok(&rig->nodes[0]);
@@ -93,10 +74,10 @@ static void a_running_klipper_is_asked(void **state)
     (void)state;
     static const char *const variants[] = {NULL, "assigned", "untagged"};
     for (size_t i = 0; i < 3; i++) {
-        struct can_rig *rig = f103(2); /* the other one acknowledges */
+        struct can_rig *rig = can_rig_f103(2); /* the other one acknowledges */
         can_rig_klipper(rig, 0, KLIPPER_CONFIG, variants[i]);
         rig_node_image(&rig->nodes[0], F103_START, 4 * KIB);
-        assert_run(&rig->nodes[0]);
+        rig_node_assert_run(&rig->nodes[0]);
         assert_true(rig->nodes[0].connecting < 350 * MILLISECOND);
         can_rig_free(rig);
     }
@@ -105,7 +86,7 @@ static void a_running_klipper_is_asked(void **state)
 static void a_running_klipper_is_left_alone_where_the_board_says_so(void **state)
 {
     (void)state;
-    struct can_rig *rig = f103(2);
+    struct can_rig *rig = can_rig_f103(2);
     can_rig_klipper(rig, 0, KLIPPER_CONFIG, NULL);
     rig->nodes[0].loader.enter = "ask";
     assert_int_equal(rig_node_connect(&rig->nodes[0]), ERR_NO_ANSWER);
@@ -141,7 +122,7 @@ static void an_old_loader_is_written_with_a_note(void **state)
     (void)state;
     struct can_rig *rig = can_rig_new("stm32f103xe", 1, MBIT, "button,no-canbus-id", true);
     rig_node_image(&rig->nodes[0], F103_START, 2 * KIB);
-    assert_run(&rig->nodes[0]);
+    rig_node_assert_run(&rig->nodes[0]);
     assert_non_null(strstr(rig->nodes[0].notes, "cannot be checked"));
     can_rig_free(rig);
 }
@@ -157,7 +138,7 @@ static void another_chip_and_another_start_are_refused(void **state)
     assert_string_equal(node->err.check, "start");
     rig_node_close(node);
     can_rig_free(rig);
-    rig = f103(1);
+    rig = can_rig_f103(1);
     node = &rig->nodes[0];
     node->config.faults.wrong_id = true;
     virtual_bus_free(rig->bus);
@@ -175,7 +156,7 @@ static void another_chip_and_another_start_are_refused(void **state)
 static void a_stuck_node_is_told_and_a_power_cycle_cures_it(void **state)
 {
     (void)state;
-    struct can_rig *rig = f103(1);
+    struct can_rig *rig = can_rig_f103(1);
     can_rig_play(rig, (const char *const[]){"> 3F0 11 87 E8 46 57 E6 76 81", "- 6",
                                             "> 202 01 88 12 11 00 20 00 08", NULL});
     rig_node_image(&rig->nodes[0], F103_START, 500);
@@ -184,15 +165,15 @@ static void a_stuck_node_is_told_and_a_power_cycle_cures_it(void **state)
     assert_non_null(strstr(rig->nodes[0].err.hint, "off and on"));
     assert_true(rig->nodes[0].connecting < 4 * SECOND);
     rig_node_close(&rig->nodes[0]);
-    reset(rig);
-    assert_run(&rig->nodes[0]);
+    can_rig_reset(rig);
+    rig_node_assert_run(&rig->nodes[0]);
     can_rig_free(rig);
 }
 
 static void nobody_there_is_told_in_time(void **state)
 {
     (void)state;
-    struct can_rig *rig = f103(2);
+    struct can_rig *rig = can_rig_f103(2);
     rig->nodes[0].uuid[5] ^= 1;
     assert_int_equal(rig_node_connect(&rig->nodes[0]), ERR_NO_ANSWER);
     assert_non_null(strstr(rig->nodes[0].err.message, "nobody with that UUID"));
@@ -220,7 +201,7 @@ static void an_empty_bus_is_told_as_such(void **state)
 static void a_node_has_one_conversation(void **state)
 {
     (void)state;
-    struct can_rig *rig = f103(2);
+    struct can_rig *rig = can_rig_f103(2);
     memcpy(rig->nodes[1].uuid, rig->nodes[0].uuid, KLIPPER_UUID);
     assert_int_equal(rig_node_connect(&rig->nodes[0]), OK);
     assert_int_equal(rig_node_connect(&rig->nodes[1]), ERR_BUSY);
@@ -264,7 +245,7 @@ static void another_host_at_work_is_named(void **state)
     (void)state;
     static const char *const lines[] = {"> 3F0 12", "> 3F0 11 87 E8 46 57 E6 76 81"};
     for (size_t i = 0; i < 2; i++) {
-        struct can_rig *rig = f103(1);
+        struct can_rig *rig = can_rig_f103(1);
         rig_node_image(&rig->nodes[0], F103_START, 4 * KIB);
         assert_int_equal(write_with_company(&rig->nodes[0], lines[i]), ERR_BUSY);
         assert_non_null(strstr(rig->nodes[0].err.message, "another program"));
@@ -278,182 +259,12 @@ static void a_host_at_work_on_other_nodes_does_not_matter(void **state)
     static const char *const lines[] = {"> 3F0 00", "> 3F0 11 9E 20 E6 05 76 F6 10",
                                         "> 3F0 01 9E 20 E6 05 76 F6 10", "> 120 01 02 03"};
     for (size_t i = 0; i < 4; i++) {
-        struct can_rig *rig = f103(1);
+        struct can_rig *rig = can_rig_f103(1);
         rig_node_image(&rig->nodes[0], F103_START, 4 * KIB);
         assert_int_equal(write_with_company(&rig->nodes[0], lines[i]), OK);
         assert_true(rig_node_holds_image(&rig->nodes[0]));
         can_rig_free(rig);
     }
-}
-
-/* ---- faults ---- */
-
-static void assert_fits(const struct rig_node *node, const char *kind, unsigned n, bool silent)
-{
-    int rc = node->rc;
-    bool fits = rc == OK || (silent && (rc == ERR_NO_ANSWER || rc == ERR_PROTOCOL)) ||
-                (strcmp(kind, "cut") == 0 && rc == ERR_GONE) ||
-                (strcmp(kind, "bus-off") == 0 && rc == ERR_FAILED);
-    if (!fits || (rc != OK && !node->err.message[0]))
-        fail_msg("%s:%u: %s: %s", kind, n, error_code_name((enum error_code)rc), node->err.message);
-    if (rc == OK && !rig_node_holds_image(node))
-        fail_msg("%s:%u: success, but the chip does not hold the image", kind, n);
-    if (node->whole > 12 * SECOND)
-        fail_msg("%s:%u: took %u ms", kind, n, (unsigned)(node->whole / MILLISECOND));
-}
-
-static void run_with_fault(struct can_rig *rig, const char *kind, unsigned n,
-                           struct can_bus_faults faults)
-{
-    struct rig_node *node = &rig->nodes[0];
-    bool silent = faults.drop || faults.stall || faults.power;
-    can_rig_bus(rig, &faults);
-    (void)rig_node_run(node);
-    assert_fits(node, kind, n, silent);
-    reset(rig);
-    (void)rig_node_run(node);
-    if (node->rc != OK || !rig_node_holds_image(node))
-        fail_msg("%s:%u: the next run does not repair it: %s", kind, n, node->err.message);
-    reset(rig);
-}
-
-static void every_fault_ends_in_time_and_is_repaired(void **state)
-{
-    (void)state;
-    struct can_rig *rig = f103(1);
-    rig_node_image(&rig->nodes[0], F103_START, 2500);
-    assert_run(&rig->nodes[0]);
-    unsigned frames = virtual_bus_wire(rig->bus)->frames;
-    reset(rig);
-    assert_true(frames > 40 * 24);
-    for (unsigned n = 1; n <= frames; n += n < 30 ? 1 : 29) {
-        run_with_fault(rig, "drop", n, (struct can_bus_faults){.drop = n});
-        run_with_fault(rig, "corrupt", n, (struct can_bus_faults){.corrupt = n});
-        run_with_fault(rig, "stall", n, (struct can_bus_faults){.stall = n});
-        run_with_fault(rig, "cut", n, (struct can_bus_faults){.cut = n});
-        run_with_fault(rig, "power", n, (struct can_bus_faults){.power = n});
-        run_with_fault(rig, "bus-off", n, (struct can_bus_faults){.bus_off = n});
-    }
-    can_rig_free(rig);
-}
-
-/* Counts the packets of several frames that go to the node behind a lost frame. */
-struct losses {
-    bool lost;
-    unsigned blocks;
-};
-
-static void watch(void *context, const struct can_station *from, const struct can_frame *frame,
-                  const char *fate)
-{
-    struct losses *losses = context;
-    if (strcmp(fate, "lost") == 0)
-        losses->lost = true;
-    else if (losses->lost && !from->node && frame->len == 8 && frame->data[0] == 0x01 &&
-             frame->data[1] == 0x88 && (frame->data[2] == 0x12 || frame->data[2] == 0x14))
-        losses->blocks++;
-}
-
-static void behind_a_lost_frame_no_block_is_sent(void **state)
-{
-    (void)state;
-    struct can_rig *rig = f103(1);
-    struct losses losses = {false, 0};
-    rig_node_image(&rig->nodes[0], F103_START, 2500);
-    const struct can_bus_faults faults = {.drop = 170}; /* in the middle of a block */
-    can_rig_bus(rig, &faults);
-    virtual_bus_wire(rig->bus)->watch = watch;
-    virtual_bus_wire(rig->bus)->watch_context = &losses;
-    assert_int_equal(rig_node_run(&rig->nodes[0]), ERR_NO_ANSWER);
-    assert_true(losses.lost);
-    assert_true(losses.blocks <= 1); /* one was under way */
-    assert_non_null(strstr(rig->nodes[0].err.message, "answers nothing any more"));
-    assert_non_null(strstr(rig->nodes[0].err.hint, "off and on"));
-    can_rig_free(rig);
-}
-
-static void a_failed_write_is_never_started(void **state)
-{
-    (void)state;
-    struct can_rig *rig = f103(1);
-    struct rig_node *node = &rig->nodes[0];
-    virtual_bus_free(rig->bus);
-    rig->bus = NULL;
-    node->config.flash.stuck = 0x2400;
-    can_rig_remake(rig, 0);
-    can_rig_bus(rig, NULL);
-    rig_node_image(node, F103_START, 6 * KIB);
-    (void)rig_node_connect(node);
-    rig_node_assert_ok(node);
-    const struct job job = rig_node_job(node);
-    assert_int_equal(method_katapult_can.write(&node->session, &job, &node->err), ERR_PROTOCOL);
-    assert_non_null(strstr(node->err.message, "0x08002400"));
-    assert_non_null(strstr(node->err.message, "COMMAND_ERROR"));
-    assert_int_equal(method_katapult_can.run(&node->session, &node->err), ERR_FAILED);
-    can_rig_free(rig);
-}
-
-/* ---- time ---- */
-
-static void print_ratio(const char *what, uint64_t took, double limit, double most)
-{
-    double ratio = (double)took / SECOND / limit;
-    print_message("%-36s %6.3f s, limit %6.3f s, ratio %.3f\n", what, (double)took / SECOND, limit,
-                  ratio);
-    assert_true(ratio < most);
-}
-
-/* Bits without stuffing: 47 + 8n a frame (ISO 11898-1). A block is nine full frames and one of four
- * bytes, its answer two; a question is one and one of four, its answer ten. */
-static const double full = 111, four = 79;
-
-static double write_bits(void)
-{
-    return 9 * full + four + 2 * full;
-}
-
-static double read_bits(void)
-{
-    return full + four + 10 * full;
-}
-
-/* Data sheet of the F103: 30 ms a page erase, 1.7 ms a block. While it erases nothing is sent: the
- * block that erases waits for its answer with nothing behind it. */
-static void one_node_is_as_fast_as_bus_and_flash(void **state)
-{
-    (void)state;
-    static const uint32_t rates[] = {MBIT, MBIT / 2};
-    for (size_t i = 0; i < 2; i++) {
-        struct can_rig *rig = can_rig_new("stm32f103xe", 1, rates[i], "button", true);
-        struct rig_node *node = &rig->nodes[0];
-        rig_node_image(node, F103_START, 40 * KIB);
-        assert_run(node);
-        char what[40];
-        double wire = write_bits() / rates[i], program = 1700e-6, blocks = 40 * KIB / 64;
-        (void)snprintf(what, sizeof what, "F103 at %u bit/s, 40 KiB write", rates[i]);
-        print_ratio(what, node->writing, blocks * (wire > program ? wire : program) + 20 * 30e-3,
-                    1.2);
-        (void)snprintf(what, sizeof what, "F103 at %u bit/s, 40 KiB verify", rates[i]);
-        print_ratio(what, node->verifying, blocks * read_bits() / rates[i], 1.2);
-        can_rig_free(rig);
-    }
-}
-
-static void twenty_nodes_fill_the_bus(void **state)
-{
-    (void)state;
-    struct can_rig *rig = f103(RIG_NODES);
-    const unsigned bytes = 6 * KIB, blocks = bytes / 64;
-    for (size_t n = 0; n < rig->count; n++)
-        rig_node_image(&rig->nodes[n], F103_START, bytes);
-    uint64_t whole = can_rig_run_all(rig);
-    for (size_t n = 0; n < rig->count; n++) {
-        rig_node_assert_ok(&rig->nodes[n]);
-        assert_true(rig_node_holds_image(&rig->nodes[n]));
-    }
-    print_ratio("20 nodes at once, 6 KiB each", whole,
-                RIG_NODES * blocks * (write_bits() + read_bits()) / MBIT, 1.15);
-    can_rig_free(rig);
 }
 
 int main(void)
@@ -473,11 +284,6 @@ int main(void)
         cmocka_unit_test(a_node_has_one_conversation),
         cmocka_unit_test(another_host_at_work_is_named),
         cmocka_unit_test(a_host_at_work_on_other_nodes_does_not_matter),
-        cmocka_unit_test(every_fault_ends_in_time_and_is_repaired),
-        cmocka_unit_test(behind_a_lost_frame_no_block_is_sent),
-        cmocka_unit_test(a_failed_write_is_never_started),
-        cmocka_unit_test(one_node_is_as_fast_as_bus_and_flash),
-        cmocka_unit_test(twenty_nodes_fill_the_bus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,10 @@
 
 #include "link/can.h"
 
-enum { RECEIVE_BUFFER = 1024 * 1024 /* bytes: an interface's frames must not be lost here */ };
+enum {
+    RECEIVE_BUFFER = 1024 * 1024, /* bytes: an interface's frames must not be lost here */
+    LAST_WORDS = 100000,          /* microseconds that a host's frames have to go out behind it */
+};
 
 static bool complain(const struct can_ports *ports, const char *what)
 {
@@ -222,6 +225,15 @@ static bool follow_cable(struct can_ports *ports)
     return true;
 }
 
+/* A host's last words are in its adapter, and go out, as those of an interface do. */
+static bool is_done(const struct can_ports *ports, struct can_port *port)
+{
+    uint64_t now = ports->bus->v.now;
+    if (!port->leaves_at)
+        port->leaves_at = now + LAST_WORDS;
+    return port->station->out.count == 0 || now >= port->leaves_at;
+}
+
 bool can_ports_serve(struct can_ports *ports)
 {
     if (!follow_cable(ports))
@@ -230,11 +242,12 @@ bool can_ports_serve(struct can_ports *ports)
     for (size_t n = ports->count; n-- > 0;) {
         struct can_port *port = &ports->list[n];
         give(ports, port);
-        if (take(port))
+        if (!port->leaves_at && take(port))
             continue;
         if (!ports->path)
             return complain(ports, "the interface is gone");
-        drop_port(ports, n);
+        if (is_done(ports, port))
+            drop_port(ports, n);
     }
     return true;
 }
@@ -246,7 +259,8 @@ size_t can_ports_wait(const struct can_ports *ports, struct pollfd *look)
     look[count++] = (struct pollfd){.fd = ports->listener, .events = POLLIN};
     for (size_t n = 0; n < ports->count; n++) {
         const struct can_port *port = &ports->list[n];
-        short events = (short)((has_room(port) ? POLLIN : 0) | (port->full ? POLLOUT : 0));
+        short events =
+            (short)((has_room(port) && !port->leaves_at ? POLLIN : 0) | (port->full ? POLLOUT : 0));
         /* Else a host that has hung up would end every wait at once. */
         look[count++] = (struct pollfd){.fd = events ? port->fd : -1, .events = events};
     }

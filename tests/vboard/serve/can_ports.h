@@ -17,6 +17,7 @@ struct can_port {
     struct can_station *station;
     struct can_frame frame; /* on its way to the host, while `full` */
     bool full;
+    uint64_t leaves_at; /* it hung up: what it sent goes out until then; 0 = it is there */
 };
 
 struct can_ports {
