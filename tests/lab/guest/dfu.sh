@@ -14,6 +14,7 @@ f446 | generic-stm32f446xx | 0x08000000 | 0x08000000 | 20000
 dfuse_board() { # NAME BOARD BASE START BYTES
     local name=$1 board=$2 base=$3 start=$4 size=$5
     local offset=$((start - base))
+    rm -f "$work/read.bin" # dfu-util does not overwrite
     firmware "$work/a.bin" "$start" "$size" 1
     firmware "$work/b.bin" "$start" "$size" 2
     usb_board "$name" "$board" -m dfu --flash "$work/$name" || return

@@ -227,10 +227,19 @@ static enum vusb_answer clear_status(struct dfu_board *board)
 
 static enum vusb_answer abort_transfer(struct dfu_board *board)
 {
-    if (board->state == DFU_ERROR || still_busy(board))
-        return board->state == DFU_ERROR ? VUSB_ACK : VUSB_STALL;
-    board->state = DFU_IDLE;
-    return VUSB_ACK;
+    switch (board->state) {
+    case DFU_IDLE:
+    case DNLOAD_SYNC:
+    case DNLOAD_IDLE:
+    case MANIFEST_SYNC:
+    case UPLOAD_IDLE:
+        board->state = DFU_IDLE;
+        return VUSB_ACK;
+    case DFU_ERROR: /* in which it means nothing */
+        return VUSB_ACK;
+    default:
+        return VUSB_STALL;
+    }
 }
 
 static enum vusb_answer get_state(struct dfu_board *board, uint8_t *data, size_t *length)

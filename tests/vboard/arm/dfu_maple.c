@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "dfu.h"
 #include "models/flash.h"
 
@@ -58,17 +59,19 @@ static uint64_t maple_work(struct dfu_board *board)
         board->next_code = ERR_ADDRESS;
         return 0;
     }
-    if (board->alternate == HIGH && board->pointer == HIGH_START)
-        vmemory_erase(&board->flash, LOW_START, page);
-    vmemory_erase(&board->flash, board->pointer / page * page, page);
-    vmemory_program(&board->flash, board->pointer, board->data, board->length);
+    if (!board->faults.locked) { /* write-protected pages stay, and it does not look */
+        if (board->alternate == HIGH && board->pointer == HIGH_START)
+            vmemory_erase(&board->flash, LOW_START, page);
+        vmemory_erase(&board->flash, board->pointer / page * page, page);
+        vmemory_program(&board->flash, board->pointer, board->data, board->length);
+    }
     board->pointer += (uint32_t)board->length;
     return ERASE_US + board->length / 2 * HALF_WORD_NS / 1000;
 }
 
 static bool maple_upload(struct dfu_board *board, uint16_t block, uint8_t *bytes, size_t *length)
 {
-    uint64_t at = start_of(board) + (uint64_t)block * board->transfer;
+    uint64_t at = start_of(board) + (uint64_t)block * *length;
     if (board->alternate == RAM)
         return false;
     size_t left = at < board->flash.size ? (size_t)(board->flash.size - at) : 0;
@@ -83,14 +86,21 @@ static uint8_t maple_manifest(struct dfu_board *board)
     return MANIFEST_WAIT_RESET;
 }
 
+/* hardware.c checkUserCode(): a stack pointer in RAM. */
+static bool has_program(const struct dfu_board *board, uint32_t start)
+{
+    return (get_le32(board->flash.bytes + start) & 0x2ffe0000) == 0x20000000;
+}
+
 /* In dfuIDLE it is a mere reset of the bus; otherwise the chip starts anew, and with it a program
- * that is there. */
+ * that is there; that at 08005000 is looked for first. */
 static void maple_bus_reset(struct dfu_board *board)
 {
     if (board->state == DFU_IDLE)
         return;
-    board->program = LOW_START;
-    dfu_leave(board, !board->boot_pin || board->state != DFU_ERROR, RESET_US);
+    board->program =
+        has_program(board, HIGH_START) && !has_program(board, LOW_START) ? HIGH_START : LOW_START;
+    dfu_leave(board, has_program(board, (uint32_t)board->program), RESET_US);
 }
 
 static const struct dfu_loader maple_loader = {

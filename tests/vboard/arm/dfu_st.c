@@ -19,9 +19,11 @@ enum {
     OPTIONS = 1,
     EXTERNAL = 1, /* of the loader for external flash */
     LEAVES_US = 1 * MILLISECOND,
+    JUMPS_US = 5 * MILLISECOND, /* the answer to the last GETSTATUS still reaches the host */
     ADDRESS_US = 100,
     QSPI_SECTOR = 4096,
     QSPI_ERASE_US = 45 * MILLISECOND, /* W25Q: 45 ms typically for 4 KiB, 0.4 ms for 256 bytes */
+    QSPI_CHIP_SECTOR_US = 10 * MILLISECOND, /* a sector's part in a chip erase: 40 s for 16 MiB */
     QSPI_PAGE_US = 400,
     QSPI_PAGE = 256,
 };
@@ -79,7 +81,7 @@ static uint64_t erase_page(struct dfu_board *board, uint32_t address)
 {
     const struct place place = place_of(board, address, 1);
     if (!place.memory || place.options) {
-        fail(board, ERR_ADDRESS);
+        fail(board, place.options ? ERR_ERASE : ERR_ADDRESS);
         return 0;
     }
     if (place.external) {
@@ -92,18 +94,22 @@ static uint64_t erase_page(struct dfu_board *board, uint32_t address)
     return vstm32_erase_page(&board->controller, page);
 }
 
+static uint64_t erase_internal(struct dfu_board *board)
+{
+    return vstm32_erase_pages(&board->controller, 0, vstm32_page_count(board->controller.region));
+}
+
 static uint64_t erase_all(struct dfu_board *board)
 {
-    if (has_external(board) && board->alternate == EXTERNAL) {
-        vmemory_erase(&board->qspi, 0, board->qspi.size);
-        return board->qspi.size / QSPI_SECTOR * 10 * MILLISECOND;
-    }
-    return vstm32_erase_pages(&board->controller, 0, vstm32_page_count(board->controller.region));
+    if (!has_external(board) || board->alternate != EXTERNAL)
+        return erase_internal(board);
+    vmemory_erase(&board->qspi, 0, board->qspi.size);
+    return board->qspi.size / QSPI_SECTOR * QSPI_CHIP_SECTOR_US;
 }
 
 static uint64_t unprotect(struct dfu_board *board)
 {
-    uint64_t takes = erase_all(board);
+    uint64_t takes = erase_internal(board);
     vstm32_set_level(&board->options, 0);
     board->faults.locked = false;
     dfu_leave(board, false, board->usb.bus && board->usb.bus->paced ? takes : LEAVES_US);
@@ -161,7 +167,7 @@ static uint64_t program(struct dfu_board *board)
     const struct place place = place_of(board, address, board->length);
     if (!is_open(board))
         fail(board, ERR_VENDOR);
-    else if (!place.memory || board->block == 1)
+    else if (!place.memory)
         fail(board, ERR_ADDRESS);
     else if (place.options)
         return program_options(board, place.offset);
@@ -179,8 +185,18 @@ static uint64_t st_work(struct dfu_board *board)
     return board->block == 0 ? run_command(board) : program(board);
 }
 
+/* Block 1 has no meaning. */
+static bool refuse_block(struct dfu_board *board)
+{
+    board->state = DFU_ERROR;
+    board->code = ERR_STALLED;
+    return false;
+}
+
 static bool st_download(struct dfu_board *board)
 {
+    if (board->length && board->block == 1)
+        return refuse_block(board);
     board->state = board->length ? DNLOAD_SYNC : MANIFEST_SYNC;
     return true;
 }
@@ -193,9 +209,11 @@ static bool st_upload(struct dfu_board *board, uint16_t block, uint8_t *bytes, s
         memcpy(bytes, commands, *length);
         return true;
     }
+    if (block == 1)
+        return refuse_block(board);
     uint64_t address = board->pointer + (uint64_t)(block - 2u) * board->transfer;
     const struct place place = place_of(board, address, 1);
-    if (block == 1 || !place.memory || !is_open(board)) {
+    if (!place.memory || !is_open(board)) {
         board->state = DFU_ERROR;
         board->code = is_open(board) ? ERR_ADDRESS : ERR_VENDOR;
         return false;
@@ -213,7 +231,7 @@ static uint8_t st_manifest(struct dfu_board *board)
     const struct region *flash = &board->chip->regions[0];
     bool inside = board->pointer >= flash->start && board->pointer < flash->start + flash->size;
     board->program = inside ? board->pointer - flash->start : 0;
-    dfu_leave(board, true, LEAVES_US);
+    dfu_leave(board, true, JUMPS_US);
     return MANIFEST;
 }
 
@@ -274,6 +292,24 @@ static void name_flash(struct dfu_board *board, const struct family *family, cha
     }
 }
 
+/* As F427's ROM has it: a descriptor that ends before its bLength says. */
+static void shorten(char text[DFU_TEXT])
+{
+    enum { RAW = 0x01, DT_STRING = 3, HEAD = 4, LIE = 255 };
+    char ascii[DFU_TEXT];
+    size_t length = strlen(text), room = (DFU_TEXT - HEAD) / 2;
+    memcpy(ascii, text, length + 1);
+    length = length < room ? length : room;
+    text[0] = RAW;
+    text[1] = (char)(2 + 2 * length);
+    text[2] = (char)LIE;
+    text[3] = DT_STRING;
+    for (size_t i = 0; i < length; i++) {
+        text[HEAD + 2 * i] = ascii[i];
+        text[HEAD + 2 * i + 1] = '\0';
+    }
+}
+
 static void name_memories(struct dfu_board *board, const struct family *family, const char *variant)
 {
     char *flash = board->texts[3], *second = board->texts[4];
@@ -281,6 +317,8 @@ static void name_memories(struct dfu_board *board, const struct family *family, 
     board->alternates = 1;
     if (dfu_has_word(variant, "garbage"))
         (void)snprintf(flash + strlen(flash), DFU_TEXT - strlen(flash), "\x7f?,9/0xzz");
+    if (dfu_has_word(variant, "short-string"))
+        shorten(flash);
     if (has_external(board)) {
         (void)snprintf(second, DFU_TEXT, "@External Flash /0x90000000/%u*4Kg",
                        (unsigned)(board->qspi.size / QSPI_SECTOR));
