@@ -6,6 +6,7 @@ passed=0 failed=0 skipped=0
 mflash=${MFLASH:-$PWD/build/mflash}
 vboard=${VBOARD:-$PWD/build/vboard}
 boards=() # processes of virtual boards
+serve="" device=""
 export NO_COLOR=1
 unset FLASH_DEVICE MFLASH_BOARDS
 
@@ -54,12 +55,13 @@ same() {
     if cmp -s ${4:+-n "$4"} "$2" "$3"; then ok "$1"; else not_ok "$1" "$2 and $3 differ"; fi
 }
 
-# start LINK BOARD OPTIONS...: a virtual board on the pty link; waits until it is ready.
+# start LINK BOARD OPTIONS...: a virtual board on the pty LINK, or where $serve says (usbip:0,
+# can:unix:PATH); waits until it is ready. $device: what mflash is given.
 start() {
     local link=$1 n=0
     shift
     rm -f "$link.ready"
-    "$vboard" "$@" --serve "pty:$link" >"$link.ready" 2>"$link.err" &
+    "$vboard" "$@" --serve "${serve:-pty:$link}" >"$link.ready" 2>"$link.err" &
     board=$!
     boards+=("$board")
     while ! grep -qs "^ready" "$link.ready"; do
@@ -71,6 +73,7 @@ start() {
         fi
         sleep 0.02
     done
+    device=$(sed -n 's/^ready //p' "$link.ready")
 }
 
 # stop: the last board started.

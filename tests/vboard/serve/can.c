@@ -111,9 +111,10 @@ static void run(struct served_bus *served)
     /* A frame at 1 Mbit/s is over in 111 us; the usual slack of a wait is 50. */
     (void)prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
     while (!server->end) {
+        can_bus_advance(bus, server_live_until(server, bus->v.now, can_bus_next(bus)));
+        /* After a long wait the bus has come to the present first: a button is pressed then. */
         while (server_reset_wanted(server, bus->v.now, &cause))
             can_bus_reset(bus, NULL, cause);
-        can_bus_advance(bus, server_live_until(server, bus->v.now, can_bus_next(bus)));
         if (!can_ports_serve(&served->ports))
             server->end = served->failed = true;
         wait_for_something(served);
