@@ -10,7 +10,7 @@ enum { NOTE_MAX = 512 };
 
 void session_advance(struct session *session, size_t bytes)
 {
-    if (session->advance)
+    if (session->advance && bytes)
         session->advance(session->user, bytes);
 }
 

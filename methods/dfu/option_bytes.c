@@ -5,7 +5,7 @@
 #include "dfu/dfu.h"
 #include "stm32/options.h"
 
-enum { RESETS_US = 1 * SECOND, LOOK_US = 20 * MILLISECOND };
+enum { RESETS_US = 1 * SECOND };
 
 static int select_options(struct dfu *dfu, struct error *err)
 {
@@ -43,21 +43,6 @@ int dfu_fuses(struct session *session, struct fuse fuses[FUSES_MAX], size_t *cou
     return OK;
 }
 
-/* The chip resets to take them. True once it has left the bus. */
-static bool await_leaving(struct dfu *dfu)
-{
-    struct clock *clock = dfu->wire.usb->clock;
-    uint64_t deadline = clock_in(clock, RESETS_US);
-    struct dfu_status status;
-    struct error err;
-    int rc = OK;
-    while (rc != ERR_GONE && rc != ERR_FAILED && clock_now(clock) < deadline) {
-        clock->sleep_until(clock, clock_in(clock, LOOK_US));
-        rc = dfu_status(&dfu->wire, &status, LOOK_US, &err);
-    }
-    return rc == ERR_GONE || rc == ERR_FAILED;
-}
-
 int dfu_set_fuse(struct session *session, const char *name, uint32_t value, struct error *err)
 {
     struct dfu *dfu = session->state;
@@ -72,7 +57,7 @@ int dfu_set_fuse(struct session *session, const char *name, uint32_t value, stru
     int rc = dfu_st_write_area(dfu, part->option_base, area, part->option_bytes, err);
     if (rc == ERR_GONE || rc == ERR_NO_ANSWER || rc == ERR_STALL)
         rc = OK;
-    if (rc == OK)
-        session->comes_back = await_leaving(dfu);
+    if (rc == OK) /* the chip resets to take them */
+        session->comes_back = dfu_await_leaving(&dfu->wire, RESETS_US);
     return rc == OK ? OK : error_context(err, "writing the option bytes");
 }

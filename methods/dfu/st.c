@@ -349,10 +349,17 @@ int dfu_st_unprotect(struct dfu *dfu, struct error *err)
         rc = dfu_download(&dfu->wire, COMMAND_BLOCK, &command, 1, err);
     if (rc != OK)
         return error_context(err, "removing the read protection");
-    /* It erases the chip and resets itself: it is gone before it could answer twice. */
     rc = dfu_status(&dfu->wire, &status, unprotect_takes.most, err);
     dfu->left = true;
     if (rc == OK && status.state == DFU_ERROR)
         return dfu_refused(&status, err);
-    return rc == OK || is_gone(rc) ? OK : rc;
+    if (rc != OK && !is_gone(rc))
+        return rc;
+    /* It erases the chip and resets itself. */
+    if (rc == OK && !dfu_await_leaving(&dfu->wire, unprotect_takes.most))
+        return error_set(err, ERR_NO_ANSWER,
+                         "removing the read protection: it is still busy after "
+                         "%.0f s",
+                         (double)unprotect_takes.most / SECOND);
+    return OK;
 }

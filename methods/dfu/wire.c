@@ -22,6 +22,8 @@ enum {
     GARBAGE_US = 5 * MILLISECOND, /* what dfu-util waits where the poll timeout is wrong */
     STALL_US = 3 * MILLISECOND,   /* between two questions to a device that stalls */
     IDLE_ROUNDS = 6,
+    IDLE_US = 6 * SECOND, /* an erase that an earlier host began */
+    LOOK_US = 20 * MILLISECOND,
     BUSY_ROUNDS = 100000,
 };
 
@@ -122,13 +124,39 @@ int dfu_refused(const struct dfu_status *status, struct error *err)
                      dfu_code_name(status->code), status->code, dfu_state_name(status->state));
 }
 
+static bool is_busy(const struct dfu_status *status)
+{
+    return status->state == DFU_DNBUSY || status->state == DFU_DNLOAD_SYNC;
+}
+
+static void sleep_for(struct dfu_wire *wire, uint64_t microseconds)
+{
+    struct clock *clock = wire->usb->clock;
+    if (microseconds)
+        clock->sleep_until(clock, clock_in(clock, microseconds));
+}
+
+bool dfu_await_leaving(struct dfu_wire *wire, uint64_t patience)
+{
+    struct clock *clock = wire->usb->clock;
+    uint64_t deadline = clock_in(clock, patience);
+    struct dfu_status status;
+    struct error err;
+    int rc = OK;
+    while (rc != ERR_GONE && rc != ERR_FAILED && clock_now(clock) < deadline) {
+        sleep_for(wire, LOOK_US);
+        rc = dfu_status(wire, &status, LOOK_US, &err);
+    }
+    return rc == ERR_GONE || rc == ERR_FAILED;
+}
+
 /* ---- to dfuIDLE ---- */
 
 /* What leads from a state towards dfuIDLE. CLRSTATUS is sent where it is due and nowhere else: ST's
  * own stack takes it amiss. */
 static int towards_idle(struct dfu_wire *wire, const struct dfu_status *status, struct error *err)
 {
-    struct clock *clock = wire->usb->clock;
+    uint64_t poll = (uint64_t)status->poll * MILLISECOND;
     switch (status->state) {
     case DFU_ERROR:
         return dfu_clear(wire, err);
@@ -136,8 +164,7 @@ static int towards_idle(struct dfu_wire *wire, const struct dfu_status *status, 
         return dfu_clear(wire, err); /* a status that is not OK */
     case DFU_DNBUSY:
     case DFU_MANIFEST:
-        clock->sleep_until(clock, clock_in(clock, (status->poll < 1000 ? status->poll : 1000) *
-                                                      (uint64_t)MILLISECOND));
+        sleep_for(wire, poll < LOOK_US ? LOOK_US : poll < SECOND ? poll : SECOND);
         return OK;
     default:
         return dfu_abort(wire, err);
@@ -146,12 +173,17 @@ static int towards_idle(struct dfu_wire *wire, const struct dfu_status *status, 
 
 int dfu_make_idle(struct dfu_wire *wire, struct error *err)
 {
+    struct clock *clock = wire->usb->clock;
+    uint64_t deadline = clock_in(clock, IDLE_US);
     struct dfu_status status = {0};
     int rc = OK;
-    for (int round = 0; round < IDLE_ROUNDS; round++) {
+    for (int round = 0; round < IDLE_ROUNDS && clock_now(clock) < deadline;) {
         rc = dfu_status(wire, &status, ANSWER_US, err);
         if (rc == OK && status.state == DFU_IDLE && status.code == DFU_OK)
             return OK;
+        round += rc == OK && !is_busy(&status);
+        if (rc == ERR_STALL)
+            sleep_for(wire, LOOK_US);
         if (rc == OK)
             rc = towards_idle(wire, &status, err);
         if (rc != OK && rc != ERR_STALL && rc != ERR_NO_ANSWER)
@@ -165,11 +197,6 @@ int dfu_make_idle(struct dfu_wire *wire, struct error *err)
 
 /* ---- waiting for work ---- */
 
-static bool is_busy(const struct dfu_status *status)
-{
-    return status->state == DFU_DNBUSY || status->state == DFU_DNLOAD_SYNC;
-}
-
 /* The time after which it may be asked again. */
 static uint64_t pause_of(const struct dfu_wire *wire, const struct dfu_status *status,
                          const struct dfu_duration *duration)
@@ -182,13 +209,6 @@ static uint64_t pause_of(const struct dfu_wire *wire, const struct dfu_status *s
     if (wire->garbage)
         return GARBAGE_US;
     return poll < duration->most ? poll : duration->most; /* hours are no answer */
-}
-
-static void sleep_for(struct dfu_wire *wire, uint64_t microseconds)
-{
-    struct clock *clock = wire->usb->clock;
-    if (microseconds)
-        clock->sleep_until(clock, clock_in(clock, microseconds));
 }
 
 /* Its first early question tells what a device does with one. */

@@ -82,6 +82,9 @@ int dfu_make_idle(struct dfu_wire *wire, struct error *err);
 int dfu_await(struct dfu_wire *wire, struct dfu_status *status, const struct dfu_duration *duration,
               struct error *err);
 
+/* Until it leaves the bus by itself, `patience` microseconds at the most; false: it stays. */
+bool dfu_await_leaving(struct dfu_wire *wire, uint64_t patience);
+
 /* The device's reason as an error: ERR_PROTECTED, ERR_PROTOCOL. */
 int dfu_refused(const struct dfu_status *status, struct error *err);
 

@@ -395,6 +395,7 @@ int dfu_runs(struct dfu_bench *bench, const struct line_faults *faults)
     bench->whole = dfu_bench_now(bench) - begun;
     bench->messages = virtual_usb_bus(bench->usb)->messages;
     dfu_ends(bench);
+    virtual_usb_elapse(bench->device, SECOND); /* what was started is started */
     return rc;
 }
 

@@ -350,8 +350,10 @@ static void describe(struct dfu_board *board, const char *variant)
     board->transfer = family->transfer;
     if (board->manners == MANNERS_NAK)
         board->manners = family->manners;
-    board->poll_erase = family->poll_erase;
-    board->poll_write = family->poll_write;
+    if (board->manners != MANNERS_STRICT) { /* that tells the truth: it wants to be believed */
+        board->poll_erase = family->poll_erase;
+        board->poll_write = family->poll_write;
+    }
     board->silent_leave = gd32 || dfu_has_word(variant, "silent");
     loader_serial(board, serial);
     name_memories(board, family, variant);
