@@ -117,14 +117,14 @@ usb_node() {
     await 20 usb_has "$@" && udevadm settle --timeout=20
 }
 
-# firmware FILE BASE SIZE SEED: a program for a Cortex-M as far as a vector table goes, then noise.
+# firmware FILE BASE SIZE SEED [STACK]: a program for a Cortex-M as far as a vector table goes, then noise.
 firmware() {
     python3 - "$@" <<'PY'
 import random, struct, sys
-path, base, size, seed = sys.argv[1], *(int(word, 0) for word in sys.argv[2:])
+path, base, size, seed, stack = sys.argv[1], *(int(word, 0) for word in [*sys.argv[2:], "0x20002000"][:4])
 random.seed(seed)
 image = bytearray(random.randbytes(size))
-struct.pack_into("<16I", image, 0, 0x20002000, *[base + 0x201 + 16 * n for n in range(15)])
+struct.pack_into("<16I", image, 0, stack, *[base + 0x201 + 16 * n for n in range(15)])
 open(path, "wb").write(image)
 PY
 }
