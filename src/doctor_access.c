@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "link/usb.h"
+
 enum { GROUPS_TOLD_MAX = 16 };
 
 static bool contains(const gid_t *groups, size_t count, gid_t group)
@@ -77,6 +79,41 @@ static void look_at_permissions(struct visit *visit)
         else
             REMEDY(finding, "a udev rule that gives the node to the group dialout, or sudo");
     }
+}
+
+/* A loader that no kernel driver serves is reached through its own node, which belongs to root
+ * unless a rule gives it away. */
+static bool is_loader(const struct usb_device *device)
+{
+    const uint16_t hid_vid = 0x1209, hid_pid = 0xbeba;
+    for (size_t i = 0; i < device->interface_count; i++)
+        if (device->interfaces[i].class == 0xfe && device->interfaces[i].subclass == 1)
+            return true; /* DFU 1.1 table 4.4 */
+    return device->vid == hid_vid && device->pid == hid_pid;
+}
+
+static void look_at_usb_loaders(struct visit *visit)
+{
+    struct usb_device *devices;
+    size_t count;
+    struct error ignored;
+    if (usb_devices(&devices, &count, visit->host, &ignored))
+        return;
+    for (size_t i = 0; i < count; i++) {
+        char node[HOST_PATH_MAX];
+        struct stat is;
+        host_path(node, "%s/bus/usb/%03u/%03u", visit->host->dev, devices[i].bus,
+                  devices[i].address);
+        if (!is_loader(&devices[i]) || stat(node, &is) != 0 || may_use(visit->user, node, &is))
+            continue;
+        struct finding *finding = doctor_found(visit, SEVERITY_PROBLEM);
+        WHAT(finding, "you may not open the bootloader at %s (%04x:%04x, mode %04o)",
+             devices[i].bus_path, devices[i].vid, devices[i].pid, (unsigned)(is.st_mode & 07777));
+        REMEDY(finding,
+               "`sudo make install` puts mflash's udev rules in place; then plug the board "
+               "in again");
+    }
+    free(devices);
 }
 
 static void look_at_holders(struct visit *visit)
@@ -153,6 +190,7 @@ static void look_at_brltty(struct visit *visit)
 void doctor_look_at_access(struct visit *visit)
 {
     look_at_permissions(visit);
+    look_at_usb_loaders(visit);
     look_at_holders(visit);
     look_at_modem_manager(visit);
     look_at_brltty(visit);

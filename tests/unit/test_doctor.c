@@ -262,6 +262,24 @@ static void this_machine_can_be_examined(void **state)
 
 #define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, tree_make, tree_remove)
 
+static void a_loader_on_usb_that_belongs_to_root_is_told_with_its_remedy(void **state)
+{
+    const struct machine_tree *tree = *state;
+    const gid_t none[] = {12345};
+    const struct user pi = {54321, none, 1};
+    tree_put(tree, "sys/devices/usb1/1-4/idVendor", "1209\n");
+    tree_put(tree, "sys/devices/usb1/1-4/idProduct", "beba\n");
+    tree_put(tree, "sys/devices/usb1/1-4/busnum", "1\n");
+    tree_put(tree, "sys/devices/usb1/1-4/devnum", "9\n");
+    tree_link(tree, "sys/bus/usb/devices/1-4", "%/sys/devices/usb1/1-4");
+    (void)make_node(tree, "dev/bus/usb/001/009", 0664, "root");
+    only_finding(tree, &pi, SEVERITY_PROBLEM,
+                 "you may not open the bootloader at 1-4 (1209:beba, mode 0664)",
+                 "`sudo make install` puts mflash's udev rules in place; then plug the board in "
+                 "again");
+    nothing_found(tree, &root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +287,7 @@ int main(void)
         ON_MACHINE(a_user_outside_the_group_is_told_the_command),
         ON_MACHINE(a_node_for_its_owner_alone_needs_a_rule),
         ON_MACHINE(many_nodes_of_one_group_are_one_finding),
+        ON_MACHINE(a_loader_on_usb_that_belongs_to_root_is_told_with_its_remedy),
         ON_MACHINE(a_held_port_names_the_service_to_stop),
         ON_MACHINE(modem_manager_matters_unless_udev_ignores_the_port),
         ON_MACHINE(brltty_is_told),
