@@ -9,7 +9,7 @@
 #include "dfu/wire.h"
 #include "method.h"
 
-enum { DFU_ALTERNATES_MAX = 16, DFU_TRANSFER_MAX = 4096, DFU_DESCRIPTION_MAX = 512 };
+enum { DFU_ALTERNATES_MAX = 16, DFU_DESCRIPTION_MAX = 512 };
 
 enum dfu_kind {
     DFU_PLAIN, /* one image from block 0 on */

@@ -2,6 +2,7 @@
 #include "dfu/wire.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bytes.h"
 
@@ -78,8 +79,12 @@ int dfu_download(struct dfu_wire *wire, uint16_t block, const uint8_t *bytes, si
                  struct error *err)
 {
     const struct usb_setup s = setup(wire, TO_INTERFACE, REQUEST_DNLOAD, block, length);
-    ssize_t rc = usb_control(wire->usb, &s, (uint8_t *)(uintptr_t)bytes,
-                             clock_in(wire->usb->clock, TRANSFER_US), err);
+    uint8_t data[DFU_TRANSFER_MAX]; /* the link's data stage goes both ways */
+    if (length > sizeof data)
+        return error_set(err, ERR_FAILED, "%zu bytes are no block", length);
+    if (length)
+        memcpy(data, bytes, length);
+    ssize_t rc = usb_control(wire->usb, &s, data, clock_in(wire->usb->clock, TRANSFER_US), err);
     return rc < 0 ? (int)rc : OK;
 }
 

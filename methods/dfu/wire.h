@@ -12,6 +12,8 @@
 
 #include "link/usb.h"
 
+enum { DFU_TRANSFER_MAX = 4096 }; /* what libusb and Linux take in one control transfer */
+
 enum dfu_state {
     DFU_APP_IDLE,
     DFU_APP_DETACH,
