@@ -2,40 +2,44 @@
 # mflash beside the established tool, or beside a client that works as it does, against the same paced
 # virtual board on true USB and CAN, in one run. The guest's clock runs under emulation: only the ratio
 # counts. A client in Python tells its own time, without Python's start.
+# shellcheck disable=SC2317 # after() and client() are called by name
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/guest/lib.sh"
-rounds=${ROUNDS:-3}
+rounds=${LAB_ROUNDS:-3}
 
 row() {
     printf '%-40s %9s %9s %8s %8s\n' "$@"
 }
 
-# median COMMAND...: wall time in seconds, or what the command itself says it took; "failed" if it ever fails.
+# median COMMAND...: sets $took to its wall time in seconds, or to what it says itself; "failed" if it ever fails.
 median() {
     local times=() begun told i
     for ((i = 0; i < rounds; i++)); do
         begun=$EPOCHREALTIME
         run "$@"
         told=$(echo "$EPOCHREALTIME - $begun" | bc)
-        [ "$status" -eq 0 ] || { echo failed; cat "$work/out" "$work/err" >&2; return; }
+        [ "$status" -eq 0 ] || { took=failed; cat "$work/out" "$work/err" >&2; after; return; }
         told=$(sed -nE 's/^in ([0-9.]+) s$/\1/p' "$work/out" | grep . || echo "$told")
         times+=("$told")
         after
     done
-    printf '%s\n' "${times[@]}" | sort -n | sed -n "$((rounds / 2 + 1))p"
+    took=$(printf '%s\n' "${times[@]}" | sort -n | sed -n "$((rounds / 2 + 1))p")
 }
 after() { :; }
 
 # compare NAME TARGET: with arrays peer and ours.
 compare() {
-    local theirs mine
-    theirs=$(median "${peer[@]}")
-    mine=$(median "${ours[@]}")
-    row "$1" "$mine" "$theirs" "$(echo "scale=2; $theirs / $mine" | bc 2>/dev/null || echo -)" "$2"
+    local theirs ratio=-
+    median "${peer[@]}"
+    theirs=$took
+    median "${ours[@]}"
+    [[ $theirs$took == *failed* ]] || ratio=$(echo "scale=2; $theirs / $took" | bc)
+    row "$1" "$took" "$theirs" "$ratio" "$2"
 }
 
 # Two images in turn would be fair to tools that compare first; dfu-util never does: --diff no.
 dfu() { # NAME TARGET BOARD START BYTES
+    after() { :; }
     firmware "$work/image.bin" "$4" "$5" 1
     usb_board "$1" "$3" -m dfu --pace --flash "$work/$1" || return
     peer=(dfu-util -d 0483:df11 -a 0 -s "$4" -D "$work/image.bin")
@@ -71,6 +75,7 @@ katapult_can() { # NAME TARGET BOARD START BYTES
         node=$! && boards+=($!)
         await 20 grep -qs '^ready' "$work/ready"
     }
+    after() { :; }
     node_up || { cat "$work/err"; return; }
     uuid=$(sed -nE 's/^ready can0:([0-9a-f]{12})$/\1/p' "$work/ready")
     after() {

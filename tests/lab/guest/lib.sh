@@ -50,12 +50,14 @@ as_user() {
 declare -A server plug bus_path vhci_port tcp_port
 next_port=0
 
-# usb_serve NAME BOARD OPTIONS...: a virtual board behind USB/IP on a port of its own.
+# usb_serve NAME BOARD OPTIONS...: a virtual board behind USB/IP on a port of its own, which it keeps.
 usb_serve() {
     local name=$1
     shift
-    vhci_port[$name]=$next_port tcp_port[$name]=$((3240 + next_port))
-    next_port=$((next_port + 1))
+    if [ -z "${vhci_port[$name]:-}" ]; then
+        vhci_port[$name]=$next_port tcp_port[$name]=$((3240 + next_port))
+        next_port=$((next_port + 1))
+    fi
     "$vboard" "$@" --serve "usbip:${tcp_port[$name]}" >"$work/$name.ready" 2>"$work/$name.err" &
     server[$name]=$! && boards+=($!)
     await 20 grep -qs '^ready' "$work/$name.ready" && return
