@@ -111,9 +111,6 @@ struct dfu_board {
 
 uint64_t dfu_now(const struct dfu_board *board);
 
-/* A variant word, by commas. */
-bool dfu_has_word(const char *variant, const char *word);
-
 /* Common part of making one: memories, faults, variants. NULL: it cannot be made. */
 struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_loader *kind);
 

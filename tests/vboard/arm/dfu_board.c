@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "board/chip.h"
+#include "variant.h"
 
 enum {
     FROM_INTERFACE = 0xa1,
@@ -347,18 +348,6 @@ static const struct vusb_ops board_ops = {
 
 /* ---- making one ---- */
 
-bool dfu_has_word(const char *variant, const char *word)
-{
-    size_t length = strlen(word);
-    for (const char *at = variant; at && *at; at += *at == ',') {
-        size_t span = strcspn(at, ",");
-        if (span == length && strncmp(at, word, length) == 0)
-            return true;
-        at += span;
-    }
-    return false;
-}
-
 struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_loader *kind)
 {
     const char *variant = config->variant;
@@ -378,11 +367,11 @@ struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_l
     board->faults = config->faults;
     board->node = config->node;
     board->boot_pin = !config->app;
-    board->manners = dfu_has_word(variant, "strict")   ? MANNERS_STRICT
-                     : dfu_has_word(variant, "stalls") ? MANNERS_STALL
-                                                       : MANNERS_NAK;
-    board->poll_zero = dfu_has_word(variant, "poll0");
-    board->poll_huge = dfu_has_word(variant, "poll-huge");
+    board->manners = variant_has(variant, "strict")   ? MANNERS_STRICT
+                     : variant_has(variant, "stalls") ? MANNERS_STALL
+                                                      : MANNERS_NAK;
+    board->poll_zero = variant_has(variant, "poll0");
+    board->poll_huge = variant_has(variant, "poll-huge");
     return board;
 }
 

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "dfu.h"
 #include "models/flash.h"
+#include "variant.h"
 
 enum {
     COMMAND_ADDRESS = 0x21,
@@ -315,9 +316,9 @@ static void name_memories(struct dfu_board *board, const struct family *family, 
     char *flash = board->texts[3], *second = board->texts[4];
     name_flash(board, family, flash);
     board->alternates = 1;
-    if (dfu_has_word(variant, "garbage"))
+    if (variant_has(variant, "garbage"))
         (void)snprintf(flash + strlen(flash), DFU_TEXT - strlen(flash), "\x7f?,9/0xzz");
-    if (dfu_has_word(variant, "short-string"))
+    if (variant_has(variant, "short-string"))
         shorten(flash);
     if (has_external(board)) {
         (void)snprintf(second, DFU_TEXT, "@External Flash /0x90000000/%u*4Kg",
@@ -346,7 +347,7 @@ static void describe(struct dfu_board *board, const char *variant)
 {
     const struct family *family = family_of(board->chip);
     char serial[CDC_TEXT_MAX];
-    bool gd32 = dfu_has_word(variant, "gd32");
+    bool gd32 = variant_has(variant, "gd32");
     board->transfer = family->transfer;
     if (board->manners == MANNERS_NAK)
         board->manners = family->manners;
@@ -354,7 +355,7 @@ static void describe(struct dfu_board *board, const char *variant)
         board->poll_erase = family->poll_erase;
         board->poll_write = family->poll_write;
     }
-    board->silent_leave = gd32 || dfu_has_word(variant, "silent");
+    board->silent_leave = gd32 || variant_has(variant, "silent");
     loader_serial(board, serial);
     name_memories(board, family, variant);
     dfu_identify(board, &(struct dfu_face){

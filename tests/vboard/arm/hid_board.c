@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "board/chip.h"
+#include "variant.h"
 
 enum {
     SET_REPORT = 0x09,
@@ -226,19 +227,6 @@ static bool begins(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-/* Variant words, by commas. */
-static bool has_word(const char *variant, const char *word)
-{
-    size_t length = strlen(word);
-    for (const char *at = variant; at && *at; at += *at == ',') {
-        size_t span = strcspn(at, ",");
-        if (span == length && strncmp(at, word, length) == 0)
-            return true;
-        at += span;
-    }
-    return false;
-}
-
 static void configure(struct hid_board *board, const struct vconfig *config)
 {
     const char *variant = config->variant;
@@ -248,12 +236,12 @@ static void configure(struct hid_board *board, const struct vconfig *config)
     board->flash = config->flash;
     board->faults = config->faults;
     board->node = config->node;
-    board->boot1 = has_word(variant, "boot1");
-    board->serasidis = has_word(variant, "serasidis");
+    board->boot1 = variant_has(variant, "boot1");
+    board->serasidis = variant_has(variant, "serasidis");
     board->page_size = !f1 ? 1024 : config->chip->regions[0].sector;
-    if (f1 && has_word(variant, "1k"))
+    if (f1 && variant_has(variant, "1k"))
         board->page_size = 1024;
-    if (f1 && has_word(variant, "2k"))
+    if (f1 && variant_has(variant, "2k"))
         board->page_size = 2048;
     board->identity = *board->build->identity;
     if (board->serasidis && board->build->serasidis_strings)

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "board/chip.h"
 #include "models/flash.h"
+#include "variant.h"
 
 enum {
     STX1 = 0x01,
@@ -44,24 +45,11 @@ static bool begins(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-bool katapult_has_word(const char *variant, const char *word)
-{
-    size_t length = strlen(word);
-    for (const char *at = variant; at && *at; at += *at == ',') {
-        size_t span = strcspn(at, ",");
-        if (span == length && length && strncmp(at, word, length) == 0)
-            return true;
-        at += span;
-    }
-    return false;
-}
-
 static uint32_t application_start(const char *chip, const char *variant)
 {
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         if (begins(chip, starts[i].chips))
-            return katapult_has_word(variant, starts[i].other) ? starts[i].other_start
-                                                               : starts[i].start;
+            return variant_has(variant, starts[i].other) ? starts[i].other_start : starts[i].start;
     return 0;
 }
 
@@ -91,11 +79,11 @@ bool katapult_init(struct katapult *k, const struct vconfig *config,
     k->flash = config->flash;
     k->faults = config->faults;
     k->start = application_start(chip->name, variant);
-    k->protocol = katapult_has_word(variant, "1.0") ? 0x010000 : 0x010100;
-    k->version = katapult_has_word(variant, "1.0")          ? NULL
-                 : katapult_has_word(variant, "no-version") ? ""
-                                                            : VERSION;
-    k->button = katapult_has_word(variant, "button");
+    k->protocol = variant_has(variant, "1.0") ? 0x010000 : 0x010100;
+    k->version = variant_has(variant, "1.0")          ? NULL
+                 : variant_has(variant, "no-version") ? ""
+                                                      : VERSION;
+    k->button = variant_has(variant, "button");
     k->page_address = k->start;
     name_mcu(k, config->faults.wrong_id);
     k->state = config->app && katapult_has_application(k) ? KATAPULT_APPLICATION : KATAPULT_LOADER;

@@ -125,9 +125,6 @@ enum katapult_cause { KATAPULT_POWER, KATAPULT_PIN, KATAPULT_REQUESTED, KATAPULT
 bool katapult_init(struct katapult *k, const struct vconfig *config,
                    const struct katapult_link *link);
 
-/* One of the words of a variant. */
-bool katapult_has_word(const char *variant, const char *word);
-
 /* True if the application's first word is neither 0 nor FFFFFFFF: all that the loader looks at. */
 bool katapult_has_application(const struct katapult *k);
 

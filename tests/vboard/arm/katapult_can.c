@@ -14,6 +14,7 @@
 #include "canserial.h"
 #include "katapult.h"
 #include "klipper_app.h"
+#include "variant.h"
 
 enum {
     START = 100 * MILLISECOND, /* reset, crystal, CAN set up; the sheets name 10 to 600 ms */
@@ -320,10 +321,10 @@ static struct vcan *create(const struct vconfig *config)
     }
     restarted(&board->katapult);
     name_chip(board, config->node);
-    board->untagged = katapult_has_word(config->variant, "untagged");
-    if (!katapult_has_word(config->variant, "no-canbus-id"))
+    board->untagged = variant_has(config->variant, "untagged");
+    if (!variant_has(config->variant, "no-canbus-id"))
         board->katapult.uuid = board->uuid;
-    if (app_runs(board) && katapult_has_word(config->variant, "assigned"))
+    if (app_runs(board) && variant_has(config->variant, "assigned"))
         board->serial.id = (uint16_t)(CAN_ID_NODES + 2 * (FIRST_KLIPPER_ID + config->node));
     return &board->can;
 }
