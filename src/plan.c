@@ -213,10 +213,8 @@ static bool is_uart(const struct board *board, const struct loader *loader)
     return true;
 }
 
-/* Can the application be asked from here? A Klipper whose transport is the line that flashed it:
- * its UART, the USB place that the bootloader had, its CAN bus. */
-static bool is_provable(const struct board *board, const struct loader *loader,
-                        const struct method *method, const struct image *image, bool bus)
+bool plan_provable(const struct board *board, const struct loader *loader,
+                   const struct method *method, const struct image *image, bool bus)
 {
     const struct klipper_facts *klipper = &image->klipper;
     if (!klipper->present || method->probe)
@@ -241,7 +239,7 @@ static int add_flash_steps(struct plan *plan, const struct plan_options *options
         return error_status(err);
     if (options->no_run || method_refusal(plan->method, OP_RUN))
         return OK;
-    bool prove = is_provable(plan->board, plan->loader, plan->method, plan->image, options->bus);
+    bool prove = plan_provable(plan->board, plan->loader, plan->method, plan->image, options->bus);
     if (!add_step(plan, STEP_RUN, MEM_FLASH) || (prove && !add_step(plan, STEP_PROVE, MEM_FLASH)))
         return error_memory(err);
     return OK;
