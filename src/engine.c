@@ -296,6 +296,45 @@ int engine_connect(struct engine *engine, struct error *err)
     return OK;
 }
 
+static int in_bootloader(const struct engine *engine, struct error *err)
+{
+    return error_set(err, ERR_NO_ANSWER, "%s: %s is in its bootloader", engine->target.board->name,
+                     engine->target.device);
+}
+
+/* What no USB id tells is tried. OK: a bootloader answered, and the conversation has begun. */
+static int try_bootloader(struct engine *engine, struct error *err)
+{
+    int status = converse(engine, false, err);
+    engine->connected = status == OK;
+    if (status)
+        engine_close_link(engine);
+    return status;
+}
+
+int engine_ask(struct engine *engine, const struct klipper_facts *wanted,
+               struct klipper_facts *answer, struct error *err)
+{
+    const struct target *target = &engine->target;
+    bool port = !wanted->can_bitrate;
+    bool told = target->known && !wanted->serial_baud;
+    prepare_session(engine);
+    if (port && told && target->in_loader)
+        return in_bootloader(engine, err);
+    if (port && !told && target->method->link == LINK_SERIAL) {
+        int status = try_bootloader(engine, err);
+        if (!status)
+            return in_bootloader(engine, err);
+        if ((status != ERR_NO_ANSWER && status != ERR_GONE && status != ERR_PROTOCOL) ||
+            stopped(engine))
+            return status;
+        prepare_session(engine);
+    }
+    int status = prove_ask(engine, wanted, answer, err);
+    engine_close_link(engine);
+    return status;
+}
+
 void engine_close(struct engine *engine)
 {
     if (engine->connected)

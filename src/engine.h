@@ -108,6 +108,17 @@ struct engine {
 /* Brings the board into its bootloader (touch, ask), opens the link, connects and identifies. */
 int engine_connect(struct engine *engine, struct error *err);
 
+/*
+ * Asks a running Klipper what it is, and leaves it running: no touch, no request for a bootloader,
+ * no more than opening its port does. `wanted`: the Klipper of the image, plan_provable(). Not for
+ * ports that reset their board when they are opened. Where no USB id tells which program runs, the
+ * bootloader is tried first: the question would wedge some. ERR_NO_ANSWER, ERR_PROTOCOL: there is
+ * no Klipper; the board may be read through its bootloader instead, and engine->connected says
+ * whether that has answered already. CAN: as can_klipper_identify, only where the user wants it.
+ */
+int engine_ask(struct engine *engine, const struct klipper_facts *wanted,
+               struct klipper_facts *answer, struct error *err);
+
 /* Executes the steps of a plan (STEP_ENTER connects if that was not done yet). On failure
  * engine->state says what the board is in, and the link is still open. */
 int engine_execute(struct engine *engine, const struct plan *plan, struct error *err);

@@ -198,10 +198,23 @@ static void start_plan(struct plan *plan, const struct board *board, const struc
     };
 }
 
-/* Can the application be asked from here? A Klipper whose transport is the line that flashed it:
- * its UART, the USB place that the bootloader had, its CAN bus. */
-static bool is_provable(const struct loader *loader, const struct method *method,
-                        const struct image *image, bool bus)
+/* A UART: the loader has no USB ids, or those that the board always has, because they belong to the
+ * converter before the chip. */
+static bool is_uart(const struct board *board, const struct loader *loader)
+{
+    for (size_t i = 0; i < loader->usb_count; i++) {
+        bool always = false;
+        for (size_t k = 0; k < board->usb_count; k++)
+            always |=
+                board->usb[k].vid == loader->usb[i].vid && board->usb[k].pid == loader->usb[i].pid;
+        if (!always)
+            return false;
+    }
+    return true;
+}
+
+bool plan_provable(const struct board *board, const struct loader *loader,
+                   const struct method *method, const struct image *image, bool bus)
 {
     const struct klipper_facts *klipper = &image->klipper;
     if (!klipper->present || method->probe)
@@ -212,7 +225,7 @@ static bool is_provable(const struct loader *loader, const struct method *method
         return klipper->can_bridge && bus;
     if (method->link == LINK_USB)
         return !klipper->serial_baud;
-    return method->link == LINK_SERIAL && (klipper->serial_baud != 0) == (loader->usb_count == 0);
+    return method->link == LINK_SERIAL && (klipper->serial_baud != 0) == is_uart(board, loader);
 }
 
 static int add_flash_steps(struct plan *plan, const struct plan_options *options, struct error *err)
@@ -226,7 +239,7 @@ static int add_flash_steps(struct plan *plan, const struct plan_options *options
         return error_status(err);
     if (options->no_run || method_refusal(plan->method, OP_RUN))
         return OK;
-    bool prove = is_provable(plan->loader, plan->method, plan->image, options->bus);
+    bool prove = plan_provable(plan->board, plan->loader, plan->method, plan->image, options->bus);
     if (!add_step(plan, STEP_RUN, MEM_FLASH) || (prove && !add_step(plan, STEP_PROVE, MEM_FLASH)))
         return error_memory(err);
     return OK;

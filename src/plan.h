@@ -114,4 +114,10 @@ int plan_check_can_bitrate(const struct image *image, const struct can_status *b
 
 void plan_free(struct plan *plan);
 
+/* Can the application be asked from here? A Klipper whose transport is the line that flashes it:
+ * its UART, the USB place that the bootloader has, its CAN bus; `bus`: a bridge whose bus is known.
+ */
+bool plan_provable(const struct board *board, const struct loader *loader,
+                   const struct method *method, const struct image *image, bool bus);
+
 #endif

@@ -69,14 +69,20 @@ static int ask_on_port(struct engine *engine, const struct klipper_facts *wanted
     return status ? status : klipper_identify(engine->session.serial, answer, err);
 }
 
+int prove_ask(struct engine *engine, const struct klipper_facts *wanted,
+              struct klipper_facts *answer, struct error *err)
+{
+    return wanted->can_bitrate ? ask_on_bus(engine, answer, err)
+                               : ask_on_port(engine, wanted, answer, err);
+}
+
 static int ask(struct engine *engine, const struct klipper_facts *wanted,
                struct klipper_facts *answer, struct error *err)
 {
     bool stays_open = stays_on_link(engine);
     uint64_t deadline = clock_in(engine->session.clock, PATIENCE_US);
     for (;;) {
-        int status = wanted->can_bitrate ? ask_on_bus(engine, answer, err)
-                                         : ask_on_port(engine, wanted, answer, err);
+        int status = prove_ask(engine, wanted, answer, err);
         if (!status)
             return OK;
         if (engine->stop && *engine->stop)

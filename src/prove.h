@@ -11,4 +11,8 @@
  */
 int prove_klipper(struct engine *engine, const struct plan *plan, struct error *err);
 
+/* Asks the application once what it is, over the link of `wanted`. Errors as klipper_identify. */
+int prove_ask(struct engine *engine, const struct klipper_facts *wanted,
+              struct klipper_facts *answer, struct error *err);
+
 #endif

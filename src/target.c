@@ -256,10 +256,11 @@ static int make_shortlist(struct shortlist *list, const struct search *search, s
     return list->count ? OK : report_no_method(request, err);
 }
 
-static void take_loader(struct target *target, const struct loader *loader)
+static bool take_loader(struct target *target, const struct loader *loader)
 {
     target->loader = loader;
-    target->method = method_find(loader->method);
+    target->method = loader ? method_find(loader->method) : NULL;
+    return target->method != NULL;
 }
 
 /* ---- nothing there, or too much ---- */
@@ -349,7 +350,8 @@ static int take_device(struct target *target, const struct search *search,
             continue;
         if (found.count > 1)
             return report_several(search->request, found.list, err);
-        take_loader(target, list->loaders[i]);
+        if (!take_loader(target, list->loaders[i]))
+            break;
         take_presence(target, found.first);
         return OK;
     }
@@ -374,7 +376,8 @@ static int choose(struct target *target, const struct search *search, struct err
     struct shortlist list = {0};
     if (make_shortlist(&list, search, err))
         return error_status(err);
-    take_loader(target, list.loaders[0]);
+    if (!take_loader(target, list.loaders[0]))
+        return report_no_method(search->request, err);
     if (search->request->offline)
         return OK;
     if (target->method->probe)

@@ -75,6 +75,9 @@ int app_plan(struct app *app, struct image *image, struct plan *plan, bool verif
 /* Executes it and tells the result; the link is closed again, whatever happens. */
 int app_execute(struct app *app, struct plan *plan, struct error *err);
 
+/* ERR_BUSY if somebody has the CAN interface: --ask takes a node's id away from its host. */
+int query_alone(const char *interface, struct error *err);
+
 /* Board and device of a command without an image, refusing what the method cannot do. */
 int app_device(struct app *app, enum operation op, struct error *err);
 

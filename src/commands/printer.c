@@ -9,7 +9,8 @@
  *
  * All are checked before the first is touched, then all are flashed at once; a failure of one does
  * not stop the others.
- * `mflash status FILE` reads the same file and compares what is on each board with its image.
+ * `mflash status FILE` reads the same file and compares what runs, or is, on each board with its
+ * image.
  */
 #include "commands/cli.h"
 
@@ -20,6 +21,7 @@
 
 #include "base/text.h"
 #include "commands/tasks.h"
+#include "klipper/klipper.h"
 
 enum { BOARDS_MAX = 32 };
 
@@ -178,42 +180,97 @@ static int compare(struct app *app, const struct image *image, bool *same,
     return status;
 }
 
-static void show_status(struct app *app, const char *name, const struct image *image, bool same,
-                        const struct klipper_facts *found)
+/* What is known of one board. */
+struct finding {
+    bool asked, read; /* by which way; neither: it was left alone */
+    bool same;
+    struct klipper_facts found;
+};
+
+static void show_status(struct app *app, const char *name, const struct image *image,
+                        const struct finding *finding)
 {
-    const char *running = found->present ? found->version : "not Klipper";
+    const char *device = app->engine.target.device;
+    const char *found = finding->found.present ? finding->found.version : "not Klipper";
     const char *wanted = image->klipper.present ? image->klipper.version : "not Klipper";
-    if (app->options.json)
-        report_object(&app->report, json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", name, "device",
-                                              app->engine.target.device, "version", running,
-                                              "image", wanted, "same", same));
+    bool known = finding->asked || finding->read;
+    if (app->options.json && known)
+        report_object(&app->report, json_pack("{s:s, s:s, s:s, s:s, s:b, s:b}", "name", name,
+                                              "device", device, "version", found, "image", wanted,
+                                              "same", finding->same, "running", finding->asked));
+    else if (app->options.json)
+        report_object(&app->report,
+                      json_pack("{s:s, s:s, s:n, s:s, s:n, s:n}", "name", name, "device", device,
+                                "version", "image", wanted, "same", "running"));
+    else if (known)
+        (void)printf("%-16s %s  %s: %s  image: %s\n", name,
+                     finding->same ? "up to date" : "differs",
+                     finding->asked ? "running" : "on the board", found, wanted);
     else
-        (void)printf("%-16s %s  on the board: %s  image: %s\n", name,
-                     same ? "up to date" : "differs", running, wanted);
+        (void)printf("%-16s not asked (--ask asks, and takes the node from its host)  image: %s\n",
+                     name, wanted);
+}
+
+static bool on_a_bus(const struct target *target)
+{
+    return target->method->link == LINK_CAN || target->bridge;
+}
+
+/* The running Klipper is asked where that costs it nothing: a port that resets its board when it is
+ * opened would cost the same as its bootloader, and tell less. */
+static int ask(struct app *app, const struct image *image, struct finding *finding,
+               struct error *err)
+{
+    struct engine *engine = &app->engine;
+    const struct target *target = &engine->target;
+    if (!plan_provable(target->board, target->loader, target->method, image, target->bridge) ||
+        text_has_word(target->loader->enter, "dtr"))
+        return OK;
+    if (on_a_bus(target) && query_alone(target->interface, err))
+        return error_status(err);
+    int status = engine_ask(engine, &image->klipper, &finding->found, err);
+    finding->asked = !status;
+    finding->same = !status && klipper_same(&image->klipper, &finding->found);
+    if (status == ERR_NO_ANSWER || status == ERR_PROTOCOL) {
+        error_clear(err);
+        status = OK;
+    }
+    return status;
+}
+
+static int read_back(struct app *app, struct image *image, struct finding *finding,
+                     struct error *err)
+{
+    struct engine *engine = &app->engine;
+    int status = app_allows(&engine->target, OP_READ, err);
+    if (!status && !image->placed)
+        image_place(image, engine->target.loader->start);
+    if (!status)
+        status = compare(app, image, &finding->same, &finding->found, err);
+    if (!status && !method_refusal(engine->target.method, OP_RUN))
+        status = engine->target.method->run(&engine->session, err);
+    finding->read = !status;
+    return status;
 }
 
 static int status_of(struct app *app, const char *name, struct error *err)
 {
     struct image image = {0};
     const struct board *board;
-    struct klipper_facts found = {0};
-    bool same = false;
+    struct finding finding = {0};
     int status = app_images(app, &image, err);
     if (!status)
         status = app_board(app, &image, &board, err);
     if (!status)
         status = app_target(app, board, &image, err);
-    if (!status)
-        status = app_allows(&app->engine.target, OP_READ, err);
-    if (!status && !image.placed)
-        image_place(&image, app->engine.target.loader->start);
-    if (!status)
-        status = compare(app, &image, &same, &found, err);
-    if (!status && !method_refusal(app->engine.target.method, OP_RUN))
-        status = app->engine.target.method->run(&app->engine.session, err);
+    bool left_alone = !status && on_a_bus(&app->engine.target) && !app->options.ask;
+    if (!status && !left_alone)
+        status = ask(app, &image, &finding, err);
+    if (!status && !left_alone && !finding.asked)
+        status = read_back(app, &image, &finding, err);
     engine_close(&app->engine);
     if (!status)
-        show_status(app, name, &image, same, &found);
+        show_status(app, name, &image, &finding);
     image_free(&image);
     return status;
 }
@@ -227,7 +284,9 @@ int command_status(struct app *app, struct error *err)
     if (options.word_count != 1) {
         error_set(err, ERR_USAGE, "status: a printer file, or --board and its image, is wanted");
         return error_hint(err, "mflash status printer.ini, or mflash status --board NAME IMAGE; "
-                               "boards are read through their bootloaders and restarted");
+                               "a running Klipper is asked where opening its port does not "
+                               "reset it; other boards are read through their bootloaders and "
+                               "restarted");
     }
     int status = printer_read(app, &printer, options.words[0], err);
     for (size_t i = 0; i < printer.count && !status; i++) {

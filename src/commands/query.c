@@ -78,12 +78,12 @@ static int add_known(struct query *query, struct error *err)
 
 /* ---- asking ---- */
 
-static int refuse_company(const struct query *query, struct error *err)
+int query_alone(const char *interface, struct error *err)
 {
     char holder[128];
-    if (!can_holder(query->interface, holder, sizeof holder))
+    if (!can_holder(interface, holder, sizeof holder))
         return OK;
-    error_set(err, ERR_BUSY, "--ask: %s is in use by %s", query->interface, holder);
+    error_set(err, ERR_BUSY, "--ask: %s is in use by %s", interface, holder);
     return error_hint(err, "asking takes a node's id away from its host and can stop a print; stop "
                            "the host first (`sudo systemctl stop klipper`)");
 }
@@ -93,7 +93,7 @@ static int ask_silent(struct query *query, struct error *err)
 {
     if (!query->app->options.ask)
         return OK;
-    if (refuse_company(query, err))
+    if (query_alone(query->interface, err))
         return error_status(err);
     for (size_t i = 0; i < query->count && !*query->app->stop; i++) {
         struct row *row = &query->rows[i];

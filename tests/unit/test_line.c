@@ -1,6 +1,6 @@
 /* The wire of virtual boards: byte times, receiver depth, wrong rates, packets, faults, hang-ups.
  * The device is an echo that can be made busy, so that only the line is on trial. */
-#include "loader_bench.h"
+#include "katapult_bench.h"
 
 #include <string.h>
 
@@ -12,6 +12,7 @@ struct echo {
     unsigned resets, heard;
     enum vreset cause;
     bool misframed, drops, mute;
+    enum vprogram program;
     uint8_t last[64];
 };
 
@@ -53,12 +54,18 @@ static bool echo_busy(const struct vserial *dev)
     return ((const struct echo *)dev)->busy_until != 0;
 }
 
+static enum vprogram echo_runs(const struct vserial *dev)
+{
+    return ((const struct echo *)dev)->program;
+}
+
 static const struct vserial_ops echo_ops = {
     .reset = echo_reset,
     .receive = echo_receive,
     .next = echo_next,
     .tick = echo_tick,
     .busy = echo_busy,
+    .runs = echo_runs,
 };
 
 static struct echo uart_echo(void)
@@ -387,6 +394,70 @@ static void unpaced_line_needs_no_time(void **state)
     line_free(&line);
 }
 
+/* ---- Klipper as the application ---- */
+
+#define IDENTIFY "08 10 01 00 28 5e 9f 7e"
+
+enum { ACK = 5, RESPONSE = 0x30 };
+
+static struct bench *application_of(struct echo *echo, struct vmemory *flash, const char *config)
+{
+    size_t at;
+    struct bench *bench = bench_of(echo, NULL);
+    echo->program = VPROGRAM_APPLICATION;
+    (void)put_klipper(bench, 0, config, &at);
+    *flash =
+        (struct vmemory){.bytes = bench->flash, .size = sizeof bench->flash, .stuck = UINT64_MAX};
+    line_watch_flash(virtual_line(bench->serial), flash);
+    return bench;
+}
+
+static void klipper_answers_at_its_own_rate_until_a_reset_into_the_loader(void **state)
+{
+    (void)state;
+    struct echo echo = uart_echo();
+    struct vmemory flash;
+    struct bench *bench = application_of(&echo, &flash, "\"SERIAL_BAUD\":250000");
+    uint8_t heard[128];
+    set_baud(bench, 250000);
+    bench_say(bench, IDENTIFY);
+    assert_int_equal(bench_listen(bench, heard, sizeof heard), RESPONSE + ACK);
+    assert_int_equal(heard[0], RESPONSE);
+    assert_int_equal(echo.heard, 0);
+    echo.program = VPROGRAM_LOADER;
+    line_reset(virtual_line(bench->serial), VRESET_PIN);
+    set_baud(bench, 115200);
+    bench_say(bench, "55");
+    bench_hears(bench, "55");
+    bench_close(bench);
+}
+
+static void klipper_of_another_link_is_silent(void **state)
+{
+    (void)state;
+    struct vmemory flash;
+    struct echo echo = usb_echo();
+    echo.mute = true;
+    struct bench *bench = application_of(&echo, &flash, "\"SERIAL_BAUD\":250000");
+    bench_say(bench, IDENTIFY);
+    uint8_t heard[8];
+    assert_int_equal(bench_listen(bench, heard, sizeof heard), 0);
+    assert_int_equal(echo.heard, 8);
+    bench_close(bench);
+}
+
+static void device_that_judges_its_application_is_left_alone(void **state)
+{
+    (void)state;
+    struct vmemory flash;
+    struct echo echo = usb_echo();
+    echo.serial.judges_application = true;
+    struct bench *bench = application_of(&echo, &flash, "\"CLOCK_FREQ\":16000000");
+    bench_say(bench, IDENTIFY);
+    bench_hears(bench, IDENTIFY);
+    bench_close(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +483,9 @@ int main(void)
         cmocka_unit_test(opening_waits_for_a_device_to_come_back),
         cmocka_unit_test(parity_makes_bytes_longer),
         cmocka_unit_test(unpaced_line_needs_no_time),
+        cmocka_unit_test(klipper_answers_at_its_own_rate_until_a_reset_into_the_loader),
+        cmocka_unit_test(klipper_of_another_link_is_silent),
+        cmocka_unit_test(device_that_judges_its_application_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

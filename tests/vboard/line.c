@@ -77,22 +77,51 @@ static bool is_usb(const struct line *line)
     return line->device->baud == 0;
 }
 
+/* Of whatever program has the UART now. */
+static uint32_t device_rate(const struct line *line)
+{
+    return line->klipper.running ? line->klipper.baud : line->device->baud;
+}
+
 static bool rates_match(const struct line *line)
 {
     const struct vserial *device = line->device;
-    if (device->ops->rate_ok)
+    if (device->ops->rate_ok && !line->klipper.running)
         return device->ops->rate_ok(device, line->baud);
     if (is_usb(line))
         return true;
-    int64_t off = (int64_t)line->baud * 1000 / device->baud - 1000;
+    int64_t off = (int64_t)line->baud * 1000 / device_rate(line) - 1000;
     return off >= -RATE_TOLERANCE && off <= RATE_TOLERANCE;
+}
+
+/* ---- the application ---- */
+
+/* Looked at once for each start: its dictionary is in the flash, and stays there while it runs. */
+static void look_at_program(struct line *line)
+{
+    const struct vserial *device = line->device;
+    bool application = line->flash && !device->judges_application && device->ops->runs &&
+                       device->ops->runs(device) == VPROGRAM_APPLICATION;
+    if (application && !line->application)
+        klipper_app_start(&line->klipper, line->flash, 0,
+                          is_usb(line) ? KLIPPER_USB : KLIPPER_UART);
+    if (!application)
+        line->klipper.running = false;
+    line->application = application;
+}
+
+void line_watch_flash(struct line *line, const struct vmemory *flash)
+{
+    line->flash = flash;
+    look_at_program(line);
 }
 
 /* ---- towards the device ---- */
 
 static bool device_busy(const struct line *line)
 {
-    return line->device->ops->busy && line->device->ops->busy(line->device);
+    return !line->klipper.running && line->device->ops->busy &&
+           line->device->ops->busy(line->device);
 }
 
 static void give(struct line *line, struct line_byte byte)
@@ -100,7 +129,11 @@ static void give(struct line *line, struct line_byte byte)
     line->packet_heard = byte.packet;
     line->v.framing_error = byte.framing_error;
     line->v.packet = line->stream ? 0 : byte.packet;
-    line->device->ops->receive(line->device, byte.value);
+    if (line->klipper.running)
+        klipper_app_receive(&line->klipper, &line->v, byte.value);
+    else
+        line->device->ops->receive(line->device, byte.value);
+    look_at_program(line);
 }
 
 static void pump_receiver(struct line *line)
@@ -132,7 +165,7 @@ static void arrive(struct line *line, struct line_byte byte)
         return;
     }
     struct misheard heard[MISHEARD_MAX];
-    size_t count = mishear(byte.value, line->baud, line->device->baud, heard);
+    size_t count = mishear(byte.value, line->baud, device_rate(line), heard);
     for (size_t i = 0; i < count; i++) {
         byte.value = heard[i].value;
         byte.framing_error = heard[i].framing_error;
@@ -214,7 +247,7 @@ static void send(struct vline *v, uint8_t byte)
     uint64_t bits = bits_of(line->device);
     if (v->paced)
         line->device_free +=
-            is_usb(line) ? USB_PACKET_NS / USB_PACKET : bits * 1000000000 / line->device->baud;
+            is_usb(line) ? USB_PACKET_NS / USB_PACKET : bits * 1000000000 / device_rate(line);
     queue_push(&line->to_host, (struct line_byte){.at = line->device_free, .value = byte});
 }
 
@@ -238,7 +271,7 @@ static void reach_host(struct line *line, struct line_byte byte)
         return;
     }
     struct misheard heard[MISHEARD_MAX];
-    size_t count = mishear(byte.value, line->device->baud, line->baud, heard);
+    size_t count = mishear(byte.value, device_rate(line), line->baud, heard);
     for (size_t i = 0; i < count; i++)
         queue_push(&line->arrived, (struct line_byte){.value = heard[i].value});
 }
@@ -285,6 +318,7 @@ static void step(struct line *line)
         reach_host(line, queue_pop(&line->to_host));
     if (line->device->ops->next(line->device) <= now)
         line->device->ops->tick(line->device);
+    look_at_program(line);
     pump_receiver(line);
     if (queue_due(&line->to_device) <= now)
         arrive(line, queue_pop(&line->to_device));
@@ -310,7 +344,9 @@ void line_reset(struct line *line, enum vreset cause)
     line->stalled = line->power_lost = line->in_message = false;
     queue_clear(&line->receiver);
     queue_clear(&line->to_host);
+    line->application = false;
     line->device->ops->reset(line->device, cause);
+    look_at_program(line);
 }
 
 void line_restore(struct line *line)
@@ -331,6 +367,7 @@ void line_set(struct line *line, bool dtr, bool rts, uint32_t baud)
         line_reset(line, VRESET_PIN);
     if (line->device->ops->lines)
         line->device->ops->lines(line->device, dtr, rts, baud);
+    look_at_program(line);
 }
 
 void line_init(struct line *line, struct vserial *device, bool paced,

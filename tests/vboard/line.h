@@ -10,7 +10,7 @@
 #ifndef VBOARD_LINE_H
 #define VBOARD_LINE_H
 
-#include "model.h"
+#include "klipper_app.h"
 
 /* A host message is a run of host bytes up to the first byte the device sends after it. 0 = never.
  * Each fault happens once in the life of a line. */
@@ -37,6 +37,9 @@ struct line_queue {
 struct line {
     struct vline v; /* what the model sees; v.now is the time */
     struct vserial *device;
+    const struct vmemory *flash; /* see line_watch_flash() */
+    struct klipper_app klipper;  /* runs and answers in the device's place */
+    bool application;            /* the device says so; it has been looked at since */
     struct line_faults faults;
     bool stream;   /* packet borders of the host are unknown (pty): drop_packet does nothing */
     bool up;       /* false: hung up by `cut`, `power` or the device leaving the bus */
@@ -62,6 +65,13 @@ struct line {
 /* Starts at device->parked with both modem lines inactive. `faults` may be NULL. */
 void line_init(struct line *line, struct vserial *device, bool paced,
                const struct line_faults *faults);
+
+/*
+ * The flash that the device's application comes from. While the device says that one runs
+ * (vserial_ops.runs) and it is Klipper for this port, that answers: on a UART at the rate it was
+ * built for. Resets, modem lines and the touch stay with the device. The flash outlives the line.
+ */
+void line_watch_flash(struct line *line, const struct vmemory *flash);
 
 /* Takes the line away from its device, which lives on, and frees what it held. */
 void line_free(struct line *line);

@@ -36,7 +36,8 @@ struct vserial_ops {
      * leave): bytes then wait in the receiver, rx_depth of them, or are lost. It may end by tick()
      * or by a byte leaving. NULL: never. */
     bool (*busy)(const struct vserial *dev);
-    /* USB: which program has the chip, and so what it is on the bus. NULL: always the loader. */
+    /* Which program has the chip, and so what it is on a bus and who answers (line.h). NULL: always
+     * the loader. */
     enum vprogram (*runs)(const struct vserial *dev);
     void (*destroy)(struct vserial *dev);
 };
@@ -66,8 +67,9 @@ struct vline {
 struct vserial {
     const struct vserial_ops *ops;
     struct vline *line;
-    bool reset_on_dtr; /* DTR edge inactive → asserted resets the chip */
-    uint32_t baud;     /* of the device's UART; 0 = any (USB CDC) */
+    bool reset_on_dtr;       /* DTR edge inactive → asserted resets the chip */
+    bool judges_application; /* it acts a Klipper out itself, from where its loader starts one */
+    uint32_t baud;           /* of the device's UART; 0 = any (USB CDC) */
     unsigned rx_depth; /* bytes the receiver holds while the device is busy; 0 = USB, unlimited */
     unsigned bits;     /* bit times of a byte it sends; 0 = 10, 8N1 */
     uint64_t parked;   /* the moment its last line was taken away: the next one starts there */

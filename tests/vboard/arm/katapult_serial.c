@@ -251,6 +251,7 @@ static struct vserial *create(const struct vconfig *config, enum klipper_link li
         return NULL;
     }
     board->serial.ops = &board_ops;
+    board->serial.judges_application = true;
     board->app.link = link;
     if (!katapult_init(&board->katapult, config, usb ? &usb_link : &uart_link)) {
         free(board);

@@ -336,12 +336,19 @@ static void atmegaboot_tick(struct vserial *dev)
     }
 }
 
+static enum vprogram atmegaboot_runs(const struct vserial *dev)
+{
+    bool application = ((const struct atmegaboot *)dev)->state == APPLICATION;
+    return application ? VPROGRAM_APPLICATION : VPROGRAM_LOADER;
+}
+
 static const struct vserial_ops atmegaboot_ops = {
     .reset = atmegaboot_reset,
     .receive = atmegaboot_receive,
     .next = atmegaboot_next,
     .tick = atmegaboot_tick,
     .busy = atmegaboot_busy,
+    .runs = atmegaboot_runs,
     .destroy = boot_destroy,
 };
 

@@ -177,12 +177,19 @@ static void optiboot_tick(struct vserial *dev)
         watchdog_reset(o);
 }
 
+static enum vprogram optiboot_runs(const struct vserial *dev)
+{
+    bool application = ((const struct optiboot *)dev)->state == APPLICATION;
+    return application ? VPROGRAM_APPLICATION : VPROGRAM_LOADER;
+}
+
 static const struct vserial_ops optiboot_ops = {
     .reset = optiboot_reset,
     .receive = optiboot_receive,
     .next = optiboot_next,
     .tick = optiboot_tick,
     .busy = optiboot_busy,
+    .runs = optiboot_runs,
     .destroy = boot_destroy,
 };
 

@@ -173,6 +173,7 @@ static bool make_device(struct pty_server *port)
     if (!port->device)
         return false;
     line_init(&port->line, port->device, options->paced, &options->line_faults);
+    line_watch_flash(&port->line, &port->server->config.flash);
     port->line.stream = true;
     return true;
 }
