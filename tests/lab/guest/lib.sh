@@ -46,6 +46,16 @@ as_user() {
     setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 }
 
+# finish NAME: as in tests/lib.sh; where something failed, also what the plugs and the kernel saw.
+finish() {
+    if [ "$failed" -gt 0 ]; then
+        tail -n 8 "$work"/*.plug 2>/dev/null
+        dmesg | tail -n 40 | grep -v 'speed not set'
+    fi
+    echo "$1: $passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+}
+
 # ---- USB: each board has a name, under which its files lie in $work ----
 declare -A server plug bus_path vhci_port tcp_port
 next_port=0
