@@ -62,7 +62,7 @@ void klipper_app_start(struct klipper_app *app, const struct vmemory *flash, uin
 static void send_block(const struct klipper_app *app, struct vline *line, const uint8_t *content,
                        size_t length)
 {
-    uint8_t block[KLIPPER_BLOCK_MAX] = {(uint8_t)(BLOCK_MIN + length), SEQUENCE | app->sequence};
+    uint8_t block[KLIPPER_APP_BLOCK] = {(uint8_t)(BLOCK_MIN + length), SEQUENCE | app->sequence};
     if (length)
         memcpy(block + 2, content, length);
     put_be16(block + 2 + length, katapult_crc(block, 2 + length));
@@ -113,9 +113,9 @@ static bool get_vlq(const uint8_t **at, const uint8_t *end, uint32_t *value)
 static void identify(const struct klipper_app *app, struct vline *line, uint32_t offset,
                      uint32_t count)
 {
-    uint8_t content[KLIPPER_BLOCK_MAX] = {IDENTIFY_RESPONSE};
+    uint8_t content[KLIPPER_APP_BLOCK] = {IDENTIFY_RESPONSE};
     size_t length = 1 + put_vlq(content + 1, offset);
-    size_t room = KLIPPER_BLOCK_MAX - BLOCK_MIN - length - 1;
+    size_t room = KLIPPER_APP_BLOCK - BLOCK_MIN - length - 1;
     uint32_t left = offset < app->length ? app->length - offset : 0;
     size_t data = (uint8_t)count; /* the command's field is one byte wide */
     data = data < left ? data : left;
@@ -201,7 +201,7 @@ static bool pass(struct klipper_app *app, struct vline *line)
     if (app->used < BLOCK_MIN)
         return false;
     bool head =
-        block[0] >= BLOCK_MIN && block[0] <= KLIPPER_BLOCK_MAX && (block[1] & 0xf0) == SEQUENCE;
+        block[0] >= BLOCK_MIN && block[0] <= KLIPPER_APP_BLOCK && (block[1] & 0xf0) == SEQUENCE;
     if (head && app->used < block[0])
         return false;
     if (head && is_good(app))

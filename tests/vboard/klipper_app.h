@@ -11,7 +11,7 @@
 
 #include "model.h"
 
-enum { KLIPPER_BLOCK_MAX = 64 };
+enum { KLIPPER_APP_BLOCK = 64 };
 
 enum klipper_link { KLIPPER_UART, KLIPPER_USB, KLIPPER_CAN };
 
@@ -21,7 +21,7 @@ struct klipper_app {
     uint32_t baud;             /* of a UART build */
     const uint8_t *dictionary; /* in the flash, compressed */
     uint32_t length;
-    uint8_t block[KLIPPER_BLOCK_MAX];
+    uint8_t block[KLIPPER_APP_BLOCK];
     size_t used;
     uint8_t sequence; /* of the next block */
     bool need_sync, need_valid;

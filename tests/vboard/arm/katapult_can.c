@@ -36,7 +36,7 @@ struct board {
     struct katapult katapult;
     struct klipper_app app;
     struct vline line;                /* what the application writes to */
-    uint8_t block[KLIPPER_BLOCK_MAX]; /* of it, not whole yet */
+    uint8_t block[KLIPPER_APP_BLOCK]; /* of it, not whole yet */
     size_t block_used;
     uint8_t chip_id[CANSERIAL_CHIP_ID_MAX], uuid[CANSERIAL_UUID];
     bool untagged;
