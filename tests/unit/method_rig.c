@@ -267,7 +267,8 @@ size_t rig_every_fault(struct rig *rig, uint64_t limit)
                                        {"cut", n, {.cut = n}},
                                        {"power", n, {.power = n}}};
         for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++, runs++)
-            run_with_fault(rig, &faults[i], limit);
+            if ((n + i) % FAULT_TURNS == 0)
+                run_with_fault(rig, &faults[i], limit);
     }
     return runs;
 }

@@ -115,7 +115,8 @@ void every_fault_ends_in_time_and_is_repaired_on(const struct sam_board *board)
                                        {"cut", n, {.cut = n}},
                                        {"power", n, {.power = n}}};
         for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-            run_with_fault(rig, board, &faults[i], used);
+            if ((n + i) % FAULT_TURNS == 0)
+                run_with_fault(rig, board, &faults[i], used);
     }
     free(used);
     rig_free(rig);
