@@ -326,7 +326,11 @@ static bool is_gone(int rc)
 int dfu_st_leave(struct dfu *dfu, uint64_t address, struct error *err)
 {
     struct dfu_status status;
-    int rc = dfu_make_idle(&dfu->wire, err);
+    const struct span vectors = {address, 8};
+    struct dfu_alternate *alternate = dfu_alternate_for(dfu, &vectors, DFU_READABLE);
+    int rc = alternate ? dfu_select(dfu, alternate, err) : OK;
+    if (rc == OK)
+        rc = dfu_make_idle(&dfu->wire, err);
     if (rc == OK)
         rc = set_address(dfu, address, err);
     if (rc == OK)

@@ -372,10 +372,13 @@ int dfu_writes(struct dfu_bench *bench)
 
 int dfu_verifies(struct dfu_bench *bench)
 {
-    const struct job job = job_of(bench);
+    struct job job = job_of(bench);
     uint64_t begun = dfu_bench_now(bench);
     bench->advanced = 0;
     int rc = verify_by_reading(&bench->session, &job, &bench->err);
+    job.region = &external;
+    if (rc == OK)
+        rc = verify_by_reading(&bench->session, &job, &bench->err);
     bench->reading = dfu_bench_now(bench) - begun;
     return rc;
 }
