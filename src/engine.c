@@ -8,10 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "diff.h"
-#include "enter.h"
-#include "klipper/klipper.h"
+#include "engine_room.h"
 #include "prove.h"
 
 const char *board_state_name(enum board_state state)
@@ -25,16 +23,14 @@ const char *board_state_name(enum board_state state)
     return state_names[state];
 }
 
-enum { UDEV_US = 2 * SECOND }; /* until a device that has come belongs to its users */
-
-static bool stopped(const struct engine *engine)
+bool engine_stopped(const struct engine *engine)
 {
     return engine->stop && *engine->stop;
 }
 
 /* ---- phases and progress ---- */
 
-static void begin_phase(struct engine *engine, enum step_kind kind, enum memory memory,
+void engine_begin_phase(struct engine *engine, enum step_kind kind, enum memory memory,
                         size_t total)
 {
     engine->done = 0;
@@ -43,7 +39,7 @@ static void begin_phase(struct engine *engine, enum step_kind kind, enum memory 
         engine->events.phase(engine->events.user, kind, memory, total);
 }
 
-static void end_phase(struct engine *engine, enum step_kind kind, size_t bytes, uint64_t begun,
+void engine_end_phase(struct engine *engine, enum step_kind kind, size_t bytes, uint64_t begun,
                       const char *remark)
 {
     double seconds = (double)(clock_now(engine->session.clock) - begun) / SECOND;
@@ -51,7 +47,7 @@ static void end_phase(struct engine *engine, enum step_kind kind, size_t bytes, 
         engine->events.phase_done(engine->events.user, kind, bytes, seconds, remark);
 }
 
-static void on_advance(void *user, size_t bytes)
+void engine_advance(void *user, size_t bytes)
 {
     struct engine *engine = user;
     engine->done += bytes;
@@ -61,290 +57,11 @@ static void on_advance(void *user, size_t bytes)
         engine->events.progress(engine->events.user, engine->done, engine->total);
 }
 
-static void on_note(void *user, const char *text)
+void engine_note(void *user, const char *text)
 {
     struct engine *engine = user;
     if (engine->events.note)
         engine->events.note(engine->events.user, text);
-}
-
-/* ---- connecting ---- */
-
-static uint32_t first_baud(const struct engine *engine)
-{
-    if (engine->baud)
-        return engine->baud;
-    if (engine->target.loader->baud_count)
-        return engine->target.loader->bauds[0];
-    return engine->target.method->baud;
-}
-
-static int open_serial(struct engine *engine, struct error *err)
-{
-    struct serial_settings settings = {
-        .baud = first_baud(engine), .parity = PARITY_NONE, .stop_bits = 1};
-    struct session *session = &engine->session;
-    int status =
-        serial_open(&session->serial, engine->target.device, &settings, engine->trace, err);
-    if (!status && session->serial)
-        session->clock = session->serial->clock;
-    return status;
-}
-
-/* A device that has just come belongs to this user only once udev has seen it. */
-static int open_usb(struct engine *engine, struct error *err)
-{
-    struct session *session = &engine->session;
-    struct clock *clock = clock_monotonic();
-    const uint64_t deadline = clock_in(clock, UDEV_US);
-    struct usb_watch *watch = engine->arrived ? usb_watch_open(engine->target.device) : NULL;
-    int status;
-    while ((status = usb_open(&session->usb, engine->target.device, engine->trace, err)) != OK &&
-           watch && (status == ERR_PERMISSION || status == ERR_NO_DEVICE) &&
-           clock_now(clock) < deadline && !stopped(engine))
-        usb_watch_wait(watch, deadline);
-    usb_watch_close(watch);
-    if (!status && session->usb)
-        session->clock = session->usb->clock;
-    return status;
-}
-
-static int open_can(struct engine *engine, struct error *err)
-{
-    struct session *session = &engine->session;
-    int status = can_open(&session->can, engine->target.interface, engine->trace, err);
-    if (!status && session->can)
-        session->clock = session->can->clock;
-    return status;
-}
-
-static int open_link(struct engine *engine, struct error *err)
-{
-    switch (engine->target.method->link) {
-    case LINK_USB:
-        return open_usb(engine, err);
-    case LINK_CAN:
-        return open_can(engine, err);
-    default:
-        return open_serial(engine, err);
-    }
-}
-
-static bool is_open(const struct session *session)
-{
-    return session->serial || session->usb || session->can;
-}
-
-static void close_link(struct session *session)
-{
-    serial_close(session->serial);
-    usb_close(session->usb);
-    can_close(session->can);
-    session->serial = NULL;
-    session->usb = NULL;
-    session->can = NULL;
-}
-
-void engine_close_link(struct engine *engine)
-{
-    engine->session.clock = clock_monotonic();
-    close_link(&engine->session);
-}
-
-static struct clock *link_clock(const struct session *session)
-{
-    return session->serial ? session->serial->clock
-           : session->usb  ? session->usb->clock
-           : session->can  ? session->can->clock
-                           : clock_monotonic();
-}
-
-static void prepare_session(struct engine *engine)
-{
-    const struct target *target = &engine->target;
-    const struct session before = engine->session;
-    engine->session = (struct session){
-        .method = target->method,
-        .chip = target->board->chip,
-        .loader = target->loader,
-        .serial = before.serial,
-        .usb = before.usb,
-        .can = before.can,
-        .uuid = target->uuid,
-        .program = before.program              ? before.program
-                   : target->loader->has_start ? target->loader->start
-                                               : target->board->chip->regions[0].start,
-        .clock = link_clock(&before),
-        .baud = engine->baud,
-        .force_signature = engine->force_signature,
-        .force_unproven = engine->force_unproven,
-        .force_size = engine->force_size,
-        .force_start = engine->force_start,
-        .force_vectors = engine->force_vectors,
-        .force_blank = engine->force_blank,
-        .mcu = target->board->mcu,
-        .probe = target->probe[0] ? target->probe : NULL,
-        .stop = engine->stop,
-        .advance = on_advance,
-        .note = on_note,
-        .user = engine,
-    };
-}
-
-/* An application in DFU's run-time mode was told to leave: what comes back at its place is the
- * bootloader. */
-static int connect_again(struct engine *engine, struct error *err)
-{
-    engine_close_link(engine);
-    prepare_session(engine);
-    engine->arrived = true;
-    if (enter_await_return(engine, err) || open_link(engine, err))
-        return error_status(err);
-    return engine->target.method->connect(&engine->session, err);
-}
-
-/* `touch`: also a port of which nothing is known. It is asked before it is touched: it may be in
- * its bootloader, which ignores the touch, and then the wait for its leaving would be for nothing.
- */
-static int converse(struct engine *engine, bool touch, struct error *err)
-{
-    if (!is_open(&engine->session) && (touch || engine->target.known)) {
-        bool waits = engine->target.in_loader;
-        if (enter_loader(engine, err))
-            return error_status(err);
-        engine->arrived = engine->target.in_loader && !waits;
-    }
-    if (!is_open(&engine->session) && open_link(engine, err))
-        return error_status(err);
-    int status = engine->target.method->connect(&engine->session, err);
-    return status && engine->session.comes_back ? connect_again(engine, err) : status;
-}
-
-/* A board that was just started may have been on its way out of the bus when it was touched: what
- * is silent then is its application, which can be asked again. */
-static int touch_again(struct engine *engine, struct error *err)
-{
-    engine_close_link(engine);
-    prepare_session(engine);
-    if (enter_await_return(engine, err))
-        return error_status(err);
-    return converse(engine, true, err);
-}
-
-/* No bootloader there: perhaps its application is, and can be asked to leave. The question comes
- * second, because it would wedge a Katapult that waits already. */
-static int ask_application(struct engine *engine, struct error *err)
-{
-    uint32_t baud = engine->klipper_baud ? engine->klipper_baud : KLIPPER_BAUD;
-    prepare_session(engine);
-    if (enter_by_request(engine, baud, err))
-        return error_status(err);
-    return engine->target.method->connect(&engine->session, err);
-}
-
-static int try_other_ways(struct engine *engine, int status, struct error *err)
-{
-    const char *enter = engine->target.loader->enter;
-    if (engine->target.method->link != LINK_SERIAL)
-        return status; /* what is there is the loader, or its method knows the ways */
-    if ((status != ERR_NO_ANSWER && status != ERR_GONE && status != ERR_PROTOCOL) ||
-        stopped(engine))
-        return status;
-    if (text_has_word(enter, "touch-1200"))
-        return touch_again(engine, err);
-    if (status != ERR_GONE && text_has_word(enter, "klipper-serial") && engine->session.serial)
-        return ask_application(engine, err);
-    return status;
-}
-
-/* "/dev/serial/by-id/usb-Klipper_… → 1209:beba": where the board was, and what came back. */
-static void tell_way(const struct engine *engine, const char *from, char *text, size_t size)
-{
-    const struct usb *usb = engine->session.usb;
-    const char *device = engine->target.device;
-    bool moved = engine->arrived || strcmp(from, device) != 0;
-    if (moved && usb)
-        (void)snprintf(text, size, "%s → %04x:%04x", from, usb->device.vid, usb->device.pid);
-    else
-        (void)snprintf(text, size, "%s%s%s", moved ? from : "", moved ? " → " : "", device);
-}
-
-int engine_connect(struct engine *engine, struct error *err)
-{
-    if (engine->connected)
-        return OK;
-    prepare_session(engine);
-    uint64_t begun = clock_now(engine->session.clock);
-    if (!engine->started)
-        engine->begun = begun;
-    engine->started = true;
-    begin_phase(engine, STEP_ENTER, MEM_FLASH, 0);
-    char from[sizeof engine->target.device];
-    (void)snprintf(from, sizeof from, "%s", engine->target.device);
-    int status = converse(engine, false, err);
-    if (status)
-        status = try_other_ways(engine, status, err);
-    if (status) {
-        if (!err->hint[0] && engine->target.loader->ask)
-            error_hint(err, "%s", engine->target.loader->ask);
-        return error_context(err, "%s: %s", engine->target.board->name, engine->target.device);
-    }
-    engine->connected = true;
-    char way[2 * sizeof from + 16];
-    tell_way(engine, from, way, sizeof way);
-    end_phase(engine, STEP_ENTER, 0, begun, way);
-    return OK;
-}
-
-static int in_bootloader(const struct engine *engine, struct error *err)
-{
-    return error_set(err, ERR_NO_ANSWER, "%s: %s is in its bootloader", engine->target.board->name,
-                     engine->target.device);
-}
-
-/* What no USB id tells is tried. OK: a bootloader answered, and the conversation has begun. */
-static int try_bootloader(struct engine *engine, struct error *err)
-{
-    int status = converse(engine, false, err);
-    engine->connected = status == OK;
-    if (status)
-        engine_close_link(engine);
-    return status;
-}
-
-int engine_ask(struct engine *engine, const struct klipper_facts *wanted,
-               struct klipper_facts *answer, struct error *err)
-{
-    const struct target *target = &engine->target;
-    bool port = !wanted->can_bitrate;
-    bool told = target->known && !wanted->serial_baud;
-    prepare_session(engine);
-    if (port && told && target->in_loader)
-        return in_bootloader(engine, err);
-    if (port && !told && target->method->link == LINK_SERIAL) {
-        int status = try_bootloader(engine, err);
-        if (!status)
-            return in_bootloader(engine, err);
-        if ((status != ERR_NO_ANSWER && status != ERR_GONE && status != ERR_PROTOCOL) ||
-            stopped(engine))
-            return status;
-        prepare_session(engine);
-    }
-    int status = prove_ask(engine, wanted, answer, err);
-    engine_close_link(engine);
-    return status;
-}
-
-void engine_close(struct engine *engine)
-{
-    if (engine->connected)
-        engine->target.method->disconnect(&engine->session);
-    engine->connected = false;
-    if (engine->started)
-        engine->result.seconds =
-            (double)(clock_now(engine->session.clock) - engine->begun) / SECOND;
-    engine->started = false;
-    engine_close_link(engine);
 }
 
 /* ---- steps ---- */
@@ -382,7 +99,7 @@ static int verify_step(struct engine *engine, const struct job *job, struct erro
     int status = session->method->verify ? session->method->verify(session, job, err)
                                          : verify_by_reading(session, job, err);
     if (status == ERR_NOT_POSSIBLE) { /* this device, of a method that can do it elsewhere */
-        on_note(engine, err->message);
+        engine_note(engine, err->message);
         error_clear(err);
         return OK;
     }
@@ -398,8 +115,8 @@ static void tell_unverifiable(struct engine *engine, enum memory memory)
     char text[256];
     (void)snprintf(text, sizeof text, "not possible: %s",
                    method_refusal(engine->session.method, OP_VERIFY));
-    begin_phase(engine, STEP_VERIFY, memory, 0);
-    end_phase(engine, STEP_VERIFY, 0, clock_now(engine->session.clock), text);
+    engine_begin_phase(engine, STEP_VERIFY, memory, 0);
+    engine_end_phase(engine, STEP_VERIFY, 0, clock_now(engine->session.clock), text);
 }
 
 /* Write or verify: the pages that differ, or all of the image's. */
@@ -415,7 +132,7 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
     };
     size_t bytes = image_bytes(image, step->memory);
     uint64_t begun = clock_now(session->clock);
-    begin_phase(engine, step->kind, step->memory, bytes);
+    engine_begin_phase(engine, step->kind, step->memory, bytes);
     int status = OK;
     if (bytes)
         status = step->kind == STEP_WRITE ? session->method->write(session, &job, err)
@@ -426,19 +143,10 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
         engine->result.bytes += bytes;
     else if (!bytes)
         engine->result.verified = TRI_TRUE; /* read and found equal */
-    end_phase(engine, step->kind, bytes, begun, bytes ? NULL : "nothing differs");
+    engine_end_phase(engine, step->kind, bytes, begun, bytes ? NULL : "nothing differs");
     if (plan->unverifiable && step->kind == STEP_WRITE)
         tell_unverifiable(engine, step->memory);
     return OK;
-}
-
-int engine_reconnect(struct engine *engine, struct error *err)
-{
-    engine->target.method->disconnect(&engine->session);
-    engine->connected = false;
-    int status = connect_again(engine, err);
-    engine->connected = status == OK;
-    return status;
 }
 
 static int set_fuse(struct engine *engine, const struct step *step, struct error *err)
@@ -454,7 +162,7 @@ static int small_step(struct engine *engine, const struct plan *plan, const stru
     struct session *session = &engine->session;
     uint64_t begun = clock_now(session->clock);
     char remark[512] = "";
-    begin_phase(engine, step->kind, step->memory, 0);
+    engine_begin_phase(engine, step->kind, step->memory, 0);
     int status = OK;
     if (step->kind == STEP_ERASE) {
         status = erase_step(engine, step, err);
@@ -476,7 +184,7 @@ static int small_step(struct engine *engine, const struct plan *plan, const stru
         status = session->method->run(session, err);
     }
     if (!status)
-        end_phase(engine, step->kind, 0, begun, remark);
+        engine_end_phase(engine, step->kind, 0, begun, remark);
     return status;
 }
 
@@ -523,11 +231,11 @@ static int compare_step(struct engine *engine, const struct plan *plan, struct d
         if (plan->steps[i].kind == STEP_WRITE)
             total += image_bytes(plan->image, plan->steps[i].memory);
     uint64_t begun = clock_now(engine->session.clock);
-    begin_phase(engine, STEP_READ, MEM_FLASH, total);
+    engine_begin_phase(engine, STEP_READ, MEM_FLASH, total);
     int status = diff_find(&engine->session, plan, diff, err);
     if (!status)
-        end_phase(engine, STEP_READ, total, begun,
-                  diff->skipped == total ? "nothing differs" : NULL);
+        engine_end_phase(engine, STEP_READ, total, begun,
+                         diff->skipped == total ? "nothing differs" : NULL);
     return status;
 }
 
@@ -542,7 +250,7 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
         (void)image_extent(plan->image, MEM_FLASH, &engine->session.program, &end);
     for (size_t i = 0; i < plan->count && !status; i++) {
         const struct step *step = &plan->steps[i];
-        if (stopped(engine))
+        if (engine_stopped(engine))
             status = session_interrupted(err);
         else
             status = execute_step(engine, plan, step, &diff, err);
@@ -570,9 +278,9 @@ int engine_read(struct engine *engine, const struct region *region, uint64_t sta
         return error_status(err);
     struct session *session = &engine->session;
     uint64_t begun = clock_now(session->clock);
-    begin_phase(engine, STEP_READ, region->memory, length);
+    engine_begin_phase(engine, STEP_READ, region->memory, length);
     if (session->method->read(session, region->memory, start, bytes, length, err))
         return error_context(err, "%s: reading %s", engine->target.board->name, region->name);
-    end_phase(engine, STEP_READ, length, begun, NULL);
+    engine_end_phase(engine, STEP_READ, length, begun, NULL);
     return OK;
 }
