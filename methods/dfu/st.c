@@ -52,12 +52,11 @@ static int send_command(struct dfu *dfu, const uint8_t *bytes, size_t length,
                         const struct dfu_duration *duration, struct error *err)
 {
     bool strict = dfu->wire.manners == DFU_STRICT;
-    struct error ignored;
     int rc = send_command_once(dfu, bytes, length, duration, err);
-    if (rc == OK || strict || dfu->wire.manners != DFU_STRICT ||
-        dfu_make_idle(&dfu->wire, &ignored) != OK)
+    if (rc == OK || strict || dfu->wire.manners != DFU_STRICT)
         return rc;
-    return send_command_once(dfu, bytes, length, duration, err);
+    rc = dfu_make_idle(&dfu->wire, err);
+    return rc == OK ? send_command_once(dfu, bytes, length, duration, err) : rc;
 }
 
 static int command_with_address(struct dfu *dfu, uint8_t command, uint64_t address,
@@ -154,11 +153,10 @@ static int send_block(struct writing *w, size_t n, size_t length, struct error *
 {
     int rc = send_block_once(w, n, length, err);
     for (int tries = 0; (rc == ERR_STALL || rc == ERR_PROTOCOL) && tries < RETRIES; tries++) {
-        struct error ignored;
-        if (dfu_make_idle(&w->dfu->wire, &ignored) != OK)
-            return rc;
         w->pointed = false;
-        rc = send_block_once(w, n, length, err);
+        rc = dfu_make_idle(&w->dfu->wire, err);
+        if (rc == OK)
+            rc = send_block_once(w, n, length, err);
     }
     if (rc != OK)
         return error_context(err, "writing 0x%08" PRIx64, w->base + n * w->size);
