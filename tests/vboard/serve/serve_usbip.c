@@ -118,8 +118,10 @@ static void run(struct usbip *usbip)
     while (!usbip->server->end) {
         follow_bus(usbip);
         /* After a long wait the bus has come to the present first: a button is pressed then. */
-        while (server_reset_wanted(usbip->server, usbip->bus.v.now, &cause))
+        while (server_reset_wanted(usbip->server, usbip->bus.v.now, &cause)) {
             usb_bus_reset(&usbip->bus, cause);
+            follow_bus(usbip);
+        }
         if (!usbip->told)
             tell_ready(usbip);
         look(usbip);
