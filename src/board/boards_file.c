@@ -7,48 +7,11 @@
  */
 #include "board/boards_file.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <iniparser/iniparser.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-/* iniparser hands its complaints to a callback without a user pointer. */
-static _Thread_local char complaint[512];
-
-static int keep_complaint(const char *format, ...)
-{
-    if (complaint[0])
-        return 0; /* the first one is the cause */
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(complaint, sizeof complaint, format, args);
-    va_end(args);
-    return n;
-}
-
-/* "iniparser: syntax error in FILE (LINE):\n-> TEXT" → "FILE:LINE: syntax error: TEXT" */
-static int report_complaint(const char *file, struct error *err)
-{
-    const char *paren = strrchr(complaint, '(');
-    const char *newline = strchr(complaint, '\n');
-    if (newline)
-        for (paren = newline; paren > complaint && *paren != '('; paren--)
-            continue;
-    unsigned line = paren ? (unsigned)strtoul(paren + 1, NULL, 10) : 0;
-    const char *text = newline ? strstr(newline, "-> ") : NULL;
-    char broken[128] = "";
-    if (text)
-        (void)snprintf(broken, sizeof broken, ": %.*s", (int)strcspn(text + 3, "\r\n"), text + 3);
-    error_set(err, ERR_BOARDS_FILE, "%s:%u: %s%s", file, line,
-              strstr(complaint, "too long") ? "line longer than 1024 characters"
-                                            : "neither [section], key = value nor ; comment",
-              broken);
-    return error_hint(err, "mend that line; docs/adding-a-board.md shows the form");
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -140,17 +103,17 @@ static struct section *open_section(struct sections *sections, size_t sorted, co
     return &grown[sections->count++];
 }
 
-static int report_scattered(const char *file, const char *key, struct error *err)
+static int report_stray(const char *file, const char *key, struct error *err)
 {
-    int length = (int)strcspn(key, ":");
-    error_set(err, ERR_BOARDS_FILE, "%s: section [%.*s] is given twice", file, length, key);
-    return error_hint(err, "put all its keys below one heading");
+    const char *colon = strchr(key, ':');
+    error_set(err, ERR_BOARDS_FILE, "%s: %s stands before any [section]", file,
+              colon ? colon + 1 : key);
+    return error_hint(err, "docs/adding-a-board.md shows the form");
 }
 
-static int index_dictionary(struct sections *sections, const dictionary *ini, const char *file,
-                            struct error *err)
+static int index_dictionary(struct sections *sections, size_t sorted, const dictionary *ini,
+                            const char *file, struct error *err)
 {
-    size_t sorted = sections->count;
     struct section *section = NULL;
     for (int i = 0; i < ini->n; i++) {
         const char *name = ini->key[i];
@@ -163,49 +126,35 @@ static int index_dictionary(struct sections *sections, const dictionary *ini, co
             if (add_setting(section, name + head + 1, ini->val[i]))
                 return error_memory(err);
         } else {
-            return report_scattered(file, name, err);
+            return report_stray(file, name, err);
         }
     }
-    qsort(sections->list, sections->count, sizeof *sections->list, by_name);
     return OK;
 }
 
-static int keep_file(struct sections *sections, const char *file, void *ini, char **name)
+static struct boards_file *open_file(struct sections *sections, const char *name)
 {
-    size_t n = sections->file_count + 1;
-    void **dictionaries = realloc(sections->dictionaries, n * sizeof *dictionaries);
-    if (dictionaries)
-        sections->dictionaries = dictionaries;
-    char **files = realloc(sections->files, n * sizeof *files);
-    if (files)
-        sections->files = files;
-    *name = dictionaries && files ? strdup(file) : NULL;
-    if (!*name)
-        return ERR_MEMORY;
-    dictionaries[n - 1] = ini;
-    files[n - 1] = *name;
-    sections->file_count = n;
-    return OK;
+    struct boards_file *grown =
+        realloc(sections->files, (sections->file_count + 1) * sizeof *grown);
+    if (!grown)
+        return NULL;
+    sections->files = grown;
+    grown[sections->file_count] = (struct boards_file){.name = strdup(name)};
+    return grown[sections->file_count].name ? &grown[sections->file_count++] : NULL;
 }
 
-int sections_read(struct sections *sections, const char *file, struct error *err)
+int sections_read(struct sections *sections, const char *name, struct error *err)
 {
-    FILE *readable = fopen(file, "re");
-    if (!readable)
-        return error_set(err, ERR_BOARDS_FILE, "boards file %s: %s", file, strerror(errno));
-    (void)fclose(readable);
-    complaint[0] = '\0';
-    iniparser_set_error_callback(keep_complaint);
-    dictionary *ini = iniparser_load(file);
-    iniparser_set_error_callback(NULL);
-    if (!ini)
-        return complaint[0] ? report_complaint(file, err) : error_memory(err);
-    char *name = NULL;
-    if (keep_file(sections, file, ini, &name)) {
-        iniparser_freedict(ini);
+    size_t sorted = sections->count;
+    struct boards_file *file = open_file(sections, name);
+    if (!file)
         return error_memory(err);
-    }
-    return index_dictionary(sections, ini, name, err);
+    int status = ini_read(&file->ini, name, err);
+    for (size_t i = 0; !status && i < file->ini.count; i++)
+        status = index_dictionary(sections, sorted, file->ini.dictionaries[i], file->name, err);
+    if (!status && sections->count > 1)
+        qsort(sections->list, sections->count, sizeof *sections->list, by_name);
+    return status;
 }
 
 void sections_free(struct sections *sections)
@@ -213,10 +162,9 @@ void sections_free(struct sections *sections)
     for (size_t i = 0; i < sections->count; i++)
         free(sections->list[i].settings);
     for (size_t i = 0; i < sections->file_count; i++) {
-        iniparser_freedict(sections->dictionaries[i]);
-        free(sections->files[i]);
+        ini_free(&sections->files[i].ini);
+        free(sections->files[i].name);
     }
     free(sections->list);
-    free(sections->dictionaries);
     free(sections->files);
 }

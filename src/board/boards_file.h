@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "board/board.h"
+#include "board/ini.h"
 
 struct section {
     const char *name; /* "arduino-uno", "arduino-uno/stk500v1", "like/uno", "like/uno/stk500v1" */
@@ -14,11 +15,15 @@ struct section {
     size_t order;        /* position in the files */
 };
 
+struct boards_file {
+    char *name;
+    struct ini ini; /* owns the strings */
+};
+
 struct sections {
     struct section *list; /* sorted by name */
     size_t count;
-    void **dictionaries; /* iniparser's, which own the strings */
-    char **files;
+    struct boards_file *files;
     size_t file_count;
 };
 

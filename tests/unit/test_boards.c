@@ -245,6 +245,9 @@ static void broken_files_are_refused_with_file_and_line(void **state)
         {"[x]\nchip = m328p\nmethods = isp\n[x/isp]\nbaud = fast\n", ":5:", "number"},
         {"[x]\nchip = m328p\nmethods = isp\n[x/stk500v1]\nbaud = 1\n", ":4:", "does not list"},
         {"[z/isp]\nbaud = 1\n", ":1:", "no such board"},
+        {"[x]\nchip = m328p\n[y]\nname = y\n[X]\nmethods = isp\n",
+         ":5:", "twice, here and in line 1"},
+        {"chip = m328p\n[x]\nmethods = isp\n", "chip", "before any [section]"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error err;
@@ -253,6 +256,27 @@ static void broken_files_are_refused_with_file_and_line(void **state)
         if (!strstr(err.message, cases[i].line) || !strstr(err.message, cases[i].says))
             fail_msg("case %zu: %s", i, err.message);
     }
+}
+
+/* Handed to iniparser in pieces, it has the lines of the file all the same. */
+static void a_long_file_is_refused_with_its_own_line(void **state)
+{
+    (void)state;
+    static char text[64 * 1024];
+    struct error err;
+    size_t at = 0;
+    for (unsigned i = 0; i < 400; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               "[b%u]\nchip = m328p\nmethods = isp\nask = \"one \\\n[two]\"\n", i);
+    assert_int_equal(load_text(text, &err), OK);
+    (void)snprintf(text + at, sizeof text - at, "[c]\nnonsense\n");
+    assert_int_equal(load_text(text, &err), ERR_BOARDS_FILE);
+    if (!strstr(err.message, ":2002:"))
+        fail_msg("%s", err.message);
+    (void)snprintf(text + at, sizeof text - at, "[b7]\nchip = m328p\n");
+    assert_int_equal(load_text(text, &err), ERR_BOARDS_FILE);
+    if (!strstr(err.message, ":2001:") || !strstr(err.message, "in line 36"))
+        fail_msg("%s", err.message);
 }
 
 static void a_line_longer_than_iniparser_takes_is_refused(void **state)
@@ -307,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(boards_of_one_kind_share_what_they_are_like, setup,
                                         teardown),
         cmocka_unit_test(broken_files_are_refused_with_file_and_line),
+        cmocka_unit_test(a_long_file_is_refused_with_its_own_line),
         cmocka_unit_test(a_line_longer_than_iniparser_takes_is_refused),
         cmocka_unit_test(a_later_file_overrides_key_by_key_and_says_so),
     };
