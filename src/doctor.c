@@ -219,8 +219,12 @@ int doctor(struct finding **findings, size_t *count, const struct host *host,
     *findings = NULL;
     *count = 0;
     int rc = ports_list(&ports, &visit.port_count, visit.host, err);
-    if (rc != OK)
+    if (rc == OK)
+        rc = ports_holders(ports, visit.port_count, visit.host, err);
+    if (rc != OK) {
+        free(ports);
         return rc;
+    }
     visit.ports = ports;
     visit.findings = calloc(FINDINGS_MAX, sizeof *visit.findings);
     if (visit.findings)

@@ -77,9 +77,13 @@ static int look(struct buses *buses, const struct presence_scope *scope, struct 
     if (scope->server)
         return usbip_devices(&buses->devices, &buses->device_count, scope->server, err);
     host.sys = scope->sysfs ? scope->sysfs : host.sys;
-    if (serial_ports(&buses->ports, &buses->port_count, host.sys, err))
+    if (serial_ports(&buses->ports, &buses->port_count, host.sys, err) ||
+        usb_devices(&buses->devices, &buses->device_count, &host, err))
         return error_status(err);
-    return usb_devices(&buses->devices, &buses->device_count, &host, err);
+    if (!scope->holders)
+        return OK;
+    int status = ports_holders(buses->ports, buses->port_count, &host, err);
+    return status ? status : usb_holders(buses->devices, buses->device_count, &host, err);
 }
 
 /* True if the device is there as one or more ports already, which then know of it. */

@@ -24,7 +24,7 @@ struct presence {
     bool usb;                  /* the next are valid */
     uint16_t vid, pid;
     char serial[USB_TEXT_MAX], product[USB_TEXT_MAX];
-    char holder[USB_TEXT_MAX]; /* "klippy (pid 812)" if a process has it open, else "" */
+    char holder[USB_TEXT_MAX]; /* "klippy (pid 812)" if a process has it open (scope.holders) */
     bool dfu_runtime;          /* its application can be sent into DFU mode (DFU 1.1 §4.1) */
 };
 
@@ -32,6 +32,7 @@ struct presence {
 struct presence_scope {
     const char *sysfs;  /* "/sys" */
     const char *server; /* or NULL */
+    bool holders;       /* also who has each open */
 };
 
 /* Sorted by place and port; free(*list). */

@@ -139,8 +139,8 @@ static void read_port(const struct host *host, const char *tty, struct serial_po
     read_by_id(host, tty, port);
 }
 
-static int read_holders(const struct host *host, struct serial_port *ports, size_t count,
-                        struct error *err)
+int ports_holders(struct serial_port *ports, size_t count, const struct host *host,
+                  struct error *err)
 {
     char path[HOST_PATH_MAX];
     struct held *nodes = calloc(count ? count : 1, sizeof *nodes);
@@ -195,8 +195,6 @@ int ports_list(struct serial_port **ports, size_t *count, const struct host *hos
             !append(ports, count, host, entry))
             rc = error_memory(err);
     (void)closedir(dir);
-    if (rc == OK)
-        rc = read_holders(host, *ports, *count, err);
     if (rc != OK) {
         free(*ports);
         *ports = NULL;

@@ -119,7 +119,7 @@ struct serial_port {
     uint16_t vid, pid;
     char serial[128], manufacturer[128], product[128]; /* bounded, printable */
     char bus_path[64];                                 /* "1-1.4" */
-    char holder[128]; /* "klippy (pid 812)" if another process holds it, else "" */
+    char holder[128]; /* "klippy (pid 812)" if another process holds it (ports_holders), else "" */
 };
 
 /* All ports of the machine, sorted by path; free(*ports). `sysfs`: "/sys" (tests pass a tree). */

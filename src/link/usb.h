@@ -38,11 +38,15 @@ struct usb_device {
     struct usb_interface interfaces[USB_INTERFACES_MAX];
     size_t interface_count;
     unsigned bus, address;     /* of /dev/bus/usb/BUS/ADDRESS; changes with every enumeration */
-    char holder[USB_TEXT_MAX]; /* "klippy (pid 812)": has the usbfs node open; else "" */
+    char holder[USB_TEXT_MAX]; /* "klippy (pid 812)": has the usbfs node open (usb_holders) */
 };
 
 /* All devices of the machine but hubs, sorted by bus path; free(*devices). */
 int usb_devices(struct usb_device **devices, size_t *count, const struct host *host,
+                struct error *err);
+
+/* Fills in who holds each: reads through all processes, which takes time. */
+int usb_holders(struct usb_device *devices, size_t count, const struct host *host,
                 struct error *err);
 
 /* The same of a USB/IP server: "usbip:HOST[:PORT]" or with "/BUSID" behind it (then only that one).

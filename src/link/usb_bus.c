@@ -97,8 +97,8 @@ static dev_t node_number(const struct usb_device *device)
     return makedev(USB_DEVICE_MAJOR, (device->bus - 1) * DEVICES_A_BUS + (device->address - 1));
 }
 
-static int read_holders(const struct host *host, struct usb_device *devices, size_t count,
-                        struct error *err)
+int usb_holders(struct usb_device *devices, size_t count, const struct host *host,
+                struct error *err)
 {
     enum { NODE_PATH = 32 };
     struct held *nodes = calloc(count ? count : 1, sizeof *nodes);
@@ -159,8 +159,6 @@ int usb_devices(struct usb_device **devices, size_t *count, const struct host *h
         if (is_bus_path(entry) && !append(devices, count, host, entry))
             rc = error_memory(err);
     (void)closedir(dir);
-    if (rc == OK)
-        rc = read_holders(host, *devices, *count, err);
     if (rc != OK) {
         free(*devices);
         *devices = NULL;

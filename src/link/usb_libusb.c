@@ -216,15 +216,23 @@ static int handle_await(struct usb *usb, struct usb_transfer *transfer, uint64_t
 
 /* ---- interfaces ---- */
 
+/* Another process that has the node open, and its text or "". */
+static struct held find_holder(const char *path, char text[USB_TEXT_MAX])
+{
+    struct held node = {.path = path};
+    struct stat is;
+    node.device = stat(path, &is) == 0 ? is.st_rdev : 0;
+    host_holders(host_here(), &node, 1);
+    text[0] = '\0';
+    if (node.pid != 0)
+        host_holder_text(&node, text, USB_TEXT_MAX);
+    return node;
+}
+
 static int claimed_by_another(struct handle *handle, uint8_t interface, struct error *err)
 {
-    char label[USB_LABEL_MAX], holder[USB_TEXT_MAX] = "";
-    struct held node = {.path = handle->node};
-    struct stat is;
-    node.device = fstat(handle->fd, &is) == 0 ? is.st_rdev : 0;
-    host_holders(host_here(), &node, 1);
-    if (node.pid != 0)
-        host_holder_text(&node, holder, sizeof holder);
+    char label[USB_LABEL_MAX], holder[USB_TEXT_MAX];
+    const struct held node = find_holder(handle->node, holder);
     usb_label(&handle->usb, label);
     error_set(err, ERR_BUSY, "claiming interface %u of %s: %s has it", interface, label,
               holder[0] ? holder : "another program or kernel driver");
@@ -332,6 +340,7 @@ static int open_failed(const struct usb_device *device, const char *node, int nu
                        struct error *err)
 {
     struct stat is = {.st_mode = 0};
+    char holder[USB_TEXT_MAX];
     switch (number) {
     case EACCES:
     case EPERM:
@@ -345,8 +354,9 @@ static int open_failed(const struct usb_device *device, const char *node, int nu
         error_hint(err, "in a container, /dev/bus/usb must be handed in; else try again");
         return ERR_NO_DEVICE;
     case EWOULDBLOCK:
+        (void)find_holder(node, holder);
         error_set(err, ERR_BUSY, "opening %s: %s has locked %s", device->name,
-                  device->holder[0] ? device->holder : "another mflash", node);
+                  holder[0] ? holder : "another mflash", node);
         error_hint(err, "wait for it to end; `sudo fuser -v %s` names it", node);
         return ERR_BUSY;
     default:

@@ -20,7 +20,8 @@ static struct serial_port *list(const struct machine_tree *tree, size_t *count)
 {
     struct serial_port *ports;
     struct error err;
-    if (ports_list(&ports, count, &tree->host, &err) != OK)
+    if (ports_list(&ports, count, &tree->host, &err) != OK ||
+        ports_holders(ports, *count, &tree->host, &err) != OK)
         fail_msg("%s", err.message);
     return ports;
 }

@@ -49,6 +49,7 @@ static void list(const struct machine_tree *tree, struct usb_device **devices, s
 {
     struct error err;
     assert_int_equal(usb_devices(devices, count, &tree->host, &err), OK);
+    assert_int_equal(usb_holders(*devices, *count, &tree->host, &err), OK);
 }
 
 static void devices_are_listed_by_bus_path_without_hubs(void **state)
