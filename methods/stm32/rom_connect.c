@@ -15,6 +15,7 @@ enum {
     QUIET_US = 10 * MILLISECOND, /* no junk of a reset or of an adapter's buffer follows */
     JUNK_MAX_US = 200 * MILLISECOND,
     LATE_US = 20 * MILLISECOND,
+    AWAKE_US = 30 * MILLISECOND,  /* of a loader that runs, behind an adapter that collects 16 ms */
     RETRY_US = 100 * MILLISECOND, /* between two 7f while the chip may still start */
     BAUDS_MAX = 8,
     RATES_TEXT_MAX = 96,
@@ -22,7 +23,9 @@ enum {
     SIZE_MOST_KIB = 8192,
 };
 
-/* Silence after each 7f. A loader with USB looks at all its ports first and starts later. */
+/* Silence after each 7f. A chip that was not reset just now listens already, and takes the first
+ * for half a command if an earlier host has set its rate: the second comes soon. A loader with USB
+ * looks at all its ports first and starts later. */
 static const uint32_t init_waits[] = {RETRY_US, RETRY_US, 300 * MILLISECOND, 500 * MILLISECOND};
 
 /* ---- the line ---- */
@@ -72,24 +75,23 @@ static int bring_in(struct session *session, struct error *err)
     return resets_by_dtr(session) ? serial_pulse_reset(session->serial, RESET_US, err) : OK;
 }
 
-/* One 7f. What comes back before ACK or NACK is an echo of it, or noise. */
-static int init_once(struct rom_wire *wire, uint64_t wait, struct error *err)
+/* One 7f; `answer` is ACK or NACK. What comes back before it is an echo, or noise. */
+static int init_once(struct rom_wire *wire, uint64_t wait, uint8_t *answer, struct error *err)
 {
     static const uint8_t init = ROM_INIT;
     struct serial *serial = wire->serial;
     int rc = serial_write(serial, &init, 1, err);
     uint64_t deadline = clock_in(serial->clock, wait + serial_wire_time(serial, 2));
-    uint8_t answer = 0;
     bool echo = false;
     for (unsigned i = 0; rc == OK && i < HEARD_MAX; i++) {
-        rc = serial_read(serial, &answer, 1, deadline, err);
-        if (rc == OK && (answer == ROM_ACK || answer == ROM_NACK)) {
+        rc = serial_read(serial, answer, 1, deadline, err);
+        if (rc == OK && (*answer == ROM_ACK || *answer == ROM_NACK)) {
             wire->echo = echo;
             return OK;
         }
-        echo |= rc == OK && i == 0 && answer == ROM_INIT;
+        echo |= rc == OK && i == 0 && *answer == ROM_INIT;
         if (rc == OK)
-            heard_add(&wire->heard, &answer, 1);
+            heard_add(&wire->heard, answer, 1);
     }
     return rc == OK ? error_set(err, ERR_NO_ANSWER, "noise") : rc;
 }
@@ -100,10 +102,13 @@ static int knock(struct session *session, struct error *err)
 {
     struct rom_wire *wire = &((struct rom_loader *)session->state)->wire;
     for (size_t i = 0; i < sizeof init_waits / sizeof init_waits[0]; i++) {
+        uint8_t answer;
         if (session_stopped(session))
             return session_interrupted(err);
-        int rc = init_once(wire, init_waits[i], err);
-        if (rc == OK && i > 0) { /* an answer that was late leaves half a command */
+        bool awake = i == 0 && !can_reset(session);
+        int rc = init_once(wire, awake ? AWAKE_US : init_waits[i], &answer, err);
+        /* An ACK to the 7f before, that was late, leaves half a command; a NACK is of a pair. */
+        if (rc == OK && i > 0 && answer == ROM_ACK) {
             ssize_t late = serial_drain(wire->serial, LATE_US, JUNK_MAX_US, err);
             return late < 0 ? (int)late : st_rom_resync(wire, err);
         }
@@ -314,9 +319,10 @@ int st_rom_reconnect(struct session *session, uint64_t patience, struct error *e
     uint64_t deadline = clock_in(clock, patience);
     bool echo = rom->wire.echo;
     rom->wire = (struct rom_wire){.serial = session->serial, .echo = echo};
+    uint8_t answer;
     int rc = ERR_NO_ANSWER;
     while (rc == ERR_NO_ANSWER && clock_now(clock) < deadline)
-        rc = init_once(&rom->wire, RETRY_US, err);
+        rc = init_once(&rom->wire, RETRY_US, &answer, err);
     if (rc == OK)
         rc = st_rom_resync(&rom->wire, err);
     if (rc == OK)
