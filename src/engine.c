@@ -193,6 +193,12 @@ static bool is_destructive(const struct step *step)
     return step->kind == STEP_ERASE || step->kind == STEP_WRITE || step->kind == STEP_FUSE;
 }
 
+/* Methods say so before a step's first byte. */
+static bool was_declined(int status)
+{
+    return status == ERR_NOT_POSSIBLE || status == ERR_REFUSED;
+}
+
 /* After a comparison only the sectors that will be written are erased: the others stay. */
 static int erase_different(struct engine *engine, const struct plan *plan, const struct step *step,
                            struct diff *diff, struct error *err)
@@ -256,7 +262,7 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
             status = execute_step(engine, plan, step, &diff, err);
         if (!status && step->kind == STEP_ENTER && diff_wanted(&engine->session, plan))
             status = compare_step(engine, plan, &diff, err);
-        touched = touched || (is_destructive(step) && status != ERR_NOT_POSSIBLE);
+        touched = touched || (is_destructive(step) && !was_declined(status));
         if (status)
             settle_state(engine, status, touched);
         else if (step->kind == STEP_RUN || step->kind == STEP_PROVE)

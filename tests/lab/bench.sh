@@ -5,7 +5,7 @@
 # shellcheck disable=SC2317 # after() and client() are called by name
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/guest/lib.sh"
-rounds=${LAB_ROUNDS:-3}
+rounds=${LAB_ROUNDS:-3} pattern=${LAB_PATTERN:-.}
 
 row() {
     printf '%-40s %9s %9s %8s %8s\n' "$@"
@@ -27,6 +27,10 @@ median() {
 }
 after() { :; }
 
+wanted() {
+    [[ $1 =~ $pattern ]]
+}
+
 # compare NAME TARGET: with arrays peer and ours.
 compare() {
     local theirs ratio=-
@@ -39,6 +43,7 @@ compare() {
 
 # Two images in turn would be fair to tools that compare first; dfu-util never does: --diff no.
 dfu() { # NAME TARGET BOARD START BYTES
+    wanted "$1, DFU" || return
     after() { :; }
     firmware "$work/image.bin" "$4" "$5" 1
     usb_board "$1" "$3" -m dfu --pace --flash "$work/$1" || return
@@ -55,6 +60,7 @@ dfu f072 - generic-stm32f072xb 0x08000000 61440
 # Each round on a board as it comes: what was started is silent.
 hid() { # NAME TARGET BOARD START BYTES
     local name=$1 board=$3
+    wanted "$1, HID" || return
     firmware "$work/image.bin" "$4" "$5" 1
     usb_board "$name" "$board" -m hid --pace || return
     client() { usb_node "$name" 'hidraw*' && HID_SLEEPS=1 python3 tests/lab/clients/hid.py "$node" flash "$work/image.bin"; }
@@ -69,6 +75,7 @@ hid f407 1.5 generic-stm32f407xx 0x08004000 40960
 
 katapult_can() { # NAME TARGET BOARD START BYTES
     local board=$3 node uuid
+    wanted "$1, Katapult on CAN" || return
     firmware "$work/image.bin" "$4" "$5" 1
     node_up() {
         "$vboard" "$board" -m katapult-can --pace --serve can:can0 >"$work/ready" 2>"$work/err" &

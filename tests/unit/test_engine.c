@@ -300,6 +300,26 @@ static void a_board_that_never_answers_is_untouched(void **state)
     bench_free(bench);
 }
 
+static int refuse(struct session *session, const struct job *job, struct error *err)
+{
+    (void)session;
+    (void)job;
+    return error_refuse(err, "size", "too much for this chip");
+}
+
+static void a_method_that_refuses_to_write_leaves_the_board_untouched(void **state)
+{
+    (void)state;
+    struct bench *bench = bench_new(&vmodel_optiboot, "arduino-uno", "stk500v1");
+    struct method refusing = *bench->engine.target.method;
+    refusing.write = refuse;
+    bench->engine.target.method = &refusing;
+    rig_image(bench->rig, MEM_FLASH, 0, 3000);
+    assert_int_equal(flash(bench, NULL), ERR_REFUSED);
+    assert_int_equal(bench->engine.state, STATE_UNTOUCHED);
+    bench_free(bench);
+}
+
 static void a_cell_that_does_not_hold_fails_the_verify_and_says_so(void **state)
 {
     (void)state;
@@ -328,6 +348,7 @@ int main(void)
         cmocka_unit_test(an_interruption_while_writing_leaves_the_bootloader_alive),
         cmocka_unit_test(a_link_that_goes_away_leaves_an_unknown_state),
         cmocka_unit_test(a_board_that_never_answers_is_untouched),
+        cmocka_unit_test(a_method_that_refuses_to_write_leaves_the_board_untouched),
         cmocka_unit_test(a_cell_that_does_not_hold_fails_the_verify_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
