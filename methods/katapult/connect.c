@@ -71,7 +71,12 @@ int katapult_node_greet(struct katapult_node *node, unsigned tries, struct error
     int rc = ERR_NO_ANSWER;
     bool twice = node->transport->twice;
     node->transport->twice = false;
+    struct clock *clock = node->transport->clock;
+    /* A line that takes no bytes makes each try take seconds. */
+    uint64_t deadline = clock_in(clock, SECOND + 2ull * tries * KATAPULT_CONNECT_US);
     for (unsigned i = 0; i < tries && (rc == ERR_NO_ANSWER || rc == ERR_PROTOCOL); i++) {
+        if (i > 0 && clock_now(clock) >= deadline)
+            return rc;
         if (session_stopped(node->session))
             return session_interrupted(err);
         rc = greet_once(node, twice && i == 0, err);
