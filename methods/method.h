@@ -96,6 +96,7 @@ struct method {
     bool probe; /* reached through a programmer or probe: `-p`, never by the board's own port */
     bool in_order; /* pages must be written from the first on, without holes: of equal pages only an
                       unchanged tail can be left out */
+    bool regions;  /* reaches memories beside the chip's own, as the board's region.NAME say */
     uint32_t baud; /* if neither board nor user says */
     enum erase_style erase_style;
     const struct refusal *refusals; /* ends with because == NULL */

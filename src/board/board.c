@@ -53,7 +53,7 @@ static int make_loaders(struct board_db *db, struct board *board, const struct s
         memcpy(method, word, length);
         struct loader *loader = &loaders[board->loader_count++];
         loader->method = method;
-        if (make_loader(db, loader, like ? method_section(db, like, method) : NULL,
+        if (make_loader(db, loader, board->chip, like ? method_section(db, like, method) : NULL,
                         method_section(db, board->name, method), err))
             return error_status(err);
     }

@@ -5,10 +5,10 @@
  *     [arduino-mega2560/stk500v2]   one bootloader it can have
  *
  * Keys of a board: name, alias, like, chip, mcu, methods, usb, note, source, inferred.
- * Keys of a method section: start, end, starts, baud, usb, enter, ask, recipe.NAME, loader.NAME
- * (common to all) and those the method itself declares. `like = NAME` copies chip, methods and
- * method sections of another board (one level); keys given here win, key by key.
- * The board room knows no methods: to it their names are words.
+ * Keys of a method section: start, end, starts, baud, usb, enter, ask, recipe.NAME, loader.NAME,
+ * region.NAME (common to all) and those the method itself declares. `like = NAME` copies chip,
+ * methods and method sections of another board (one level); keys given here win, key by key. The
+ * board room knows no methods: to it their names are words.
  */
 #ifndef MFLASH_BOARD_H
 #define MFLASH_BOARD_H
@@ -42,8 +42,10 @@ struct loader {
     size_t baud_count;
     struct usb_id usb[16]; /* ids the device has while in this bootloader */
     size_t usb_count;
-    const char *enter; /* words: dtr touch-1200 ask ...; NULL */
-    const char *ask;   /* what to tell the user to press; NULL */
+    const char *enter;            /* words: dtr touch-1200 ask ...; NULL */
+    const char *ask;              /* what to tell the user to press; NULL */
+    const struct region *regions; /* memories beside the chip's that it reaches: see regions.h */
+    size_t region_count;
 };
 
 struct board {

@@ -26,7 +26,7 @@ int section_ids(const struct section *section, const char *value, struct usb_id 
 
 /* Settings of the `like` section first, the board's own behind them: the last one wins. Both may be
  * NULL. */
-int make_loader(struct board_db *db, struct loader *loader, const struct section *like,
-                const struct section *own, struct error *err);
+int make_loader(struct board_db *db, struct loader *loader, const struct chip *chip,
+                const struct section *like, const struct section *own, struct error *err);
 
 #endif

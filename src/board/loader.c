@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "board/regions.h"
 
 int section_wrong(const struct section *section, const char *key, struct error *err,
                   const char *what, const char *value)
@@ -84,9 +85,40 @@ static int parse_loader_numbers(struct loader *loader, const struct section *own
     return OK;
 }
 
+/* region.NAME: memories that the loader reaches beside the chip's. */
+static int make_regions(struct board_db *db, struct loader *loader, const struct chip *chip,
+                        const struct section *like, const struct section *own, struct error *err)
+{
+    static const char prefix[] = "region.";
+    struct regions all = regions_of(chip, NULL);
+    const size_t before = all.count;
+    struct region region, *kept;
+    char why[160];
+    for (size_t i = 0; i < loader->setting_count; i++) {
+        const struct setting *setting = &loader->settings[i];
+        if (strncmp(setting->key, prefix, sizeof prefix - 1) != 0 ||
+            loader_setting(loader, setting->key) != setting->value)
+            continue; /* the board's own value comes behind that of its `like` */
+        const struct section *at = like && !section_get(own, setting->key) ? like : own;
+        if (all.count - before == LOADER_REGIONS_MAX)
+            return section_wrong(at, setting->key, err, "too many regions", setting->value);
+        if (!region_parse(&region, setting->key + sizeof prefix - 1, setting->value, why,
+                          sizeof why) ||
+            !regions_add(&all, &region, why, sizeof why))
+            return section_wrong(at, setting->key, err, why, setting->value);
+    }
+    loader->region_count = all.count - before;
+    if (!loader->region_count)
+        return OK;
+    if (!(loader->regions = kept = keep(db, loader->region_count * sizeof *kept)))
+        return error_memory(err);
+    memcpy(kept, all.list + before, loader->region_count * sizeof *kept);
+    return OK;
+}
+
 /* Settings of the `like` first, the board's own behind them: the last one wins. */
-int make_loader(struct board_db *db, struct loader *loader, const struct section *like,
-                const struct section *own, struct error *err)
+int make_loader(struct board_db *db, struct loader *loader, const struct chip *chip,
+                const struct section *like, const struct section *own, struct error *err)
 {
     size_t shared = like ? like->count : 0, mine = own ? own->count : 0;
     struct setting *settings = keep(db, (shared + mine) * sizeof *settings);
@@ -107,7 +139,7 @@ int make_loader(struct board_db *db, struct loader *loader, const struct section
     if (ids && section_ids(at, ids, loader->usb, sizeof loader->usb / sizeof loader->usb[0],
                            &loader->usb_count, err))
         return error_status(err);
-    if (parse_loader_numbers(loader, at, err))
+    if (parse_loader_numbers(loader, at, err) || make_regions(db, loader, chip, like, own, err))
         return error_status(err);
     /* A board's own `start` stands instead of the `starts` it would have been given, and the other
      * way round: its DFU loader may be one in flash. */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "board/board.h"
+#include "board/regions.h"
 #include "method.h"
 
 static const char known_methods[] =
@@ -59,6 +59,8 @@ static bool key_is_known(const struct loader *loader, const char *key)
     if (text_has_word(common_keys, key) || strncmp(key, "recipe.", 7) == 0 ||
         strncmp(key, "loader.", 7) == 0)
         return true;
+    if (strncmp(key, "region.", 7) == 0)
+        return !method || method->regions;
     for (size_t i = 0; method && method->keys && method->keys[i]; i++)
         if (strcmp(method->keys[i], key) == 0)
             return true;
@@ -231,6 +233,12 @@ static int load_text(const char *text, struct error *err)
     return status;
 }
 
+#define H7 "[x]\nchip = stm32h743xx\nmethods = dfu\n[x/dfu]\n"
+#define NINE_REGIONS                                                                          \
+    "region.a = 0x90000000 4K 4K\nregion.b = 0x91000000 4K 4K\nregion.c = 0x92000000 4K 4K\n" \
+    "region.d = 0x93000000 4K 4K\nregion.e = 0x94000000 4K 4K\nregion.f = 0x95000000 4K 4K\n" \
+    "region.g = 0x96000000 4K 4K\nregion.h = 0x97000000 4K 4K\nregion.i = 0x98000000 4K 4K\n"
+
 static void broken_files_are_refused_with_file_and_line(void **state)
 {
     (void)state;
@@ -248,6 +256,24 @@ static void broken_files_are_refused_with_file_and_line(void **state)
         {"[x]\nchip = m328p\n[y]\nname = y\n[X]\nmethods = isp\n",
          ":5:", "twice, here and in line 1"},
         {"chip = m328p\n[x]\nmethods = isp\n", "chip", "before any [section]"},
+        {H7 "region.qspi = 0x90000000 8M\n", ":5:", "START SIZE SECTOR"},
+        {H7 "region.qspi = 0x90000000 8M 4K 256\n", ":5:", "START SIZE SECTOR"},
+        {H7 "region.qspi = 0x90000000 8M large\n", ":5:", "START SIZE SECTOR"},
+        {H7 "region.qspi = 0x90000000 0 4K\n", ":5:", "be 0"},
+        {H7 "region.qspi = 0x90000000 8M 0\n", ":5:", "be 0"},
+        {H7 "region.qspi = 0x90000800 8M 4K\n", ":5:", "multiples"},
+        {H7 "region.qspi = 0x90000000 5000 4K\n", ":5:", "multiples"},
+        {H7 "region.qspi = 0x90000000 4K 8K\n", ":5:", "multiples"},
+        {H7 "region.qspi = 0xfff00000 2M 4K\n", ":5:", "32 bits"},
+        {H7 "region. = 0x90000000 8M 4K\n", ":5:", "no name"},
+        {H7 "region.flash = 0x90000000 8M 4K\n", ":5:", "already is a region flash, 0x8000000.."},
+        {H7 "region.qspi = 0x081e0000 8M 4K\n", ":5:", "overlaps the region flash, 0x8000000.."},
+        {H7 "region.a = 0x90000000 8M 4K\nregion.b = 0x90700000 8M 4K\n",
+         ":6:", "overlaps the region a, 0x90000000..0x907fffff"},
+        {H7 NINE_REGIONS, ":13:", "too many regions"},
+        {"[t]\nchip = stm32h743xx\nmethods = dfu\n[t/dfu]\nregion.qspi = 1 2\n"
+         "[x]\nlike = t\n[x/dfu]\nalt = 1\n",
+         ":5:", "START SIZE SECTOR"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error err;
@@ -277,6 +303,44 @@ static void a_long_file_is_refused_with_its_own_line(void **state)
     assert_int_equal(load_text(text, &err), ERR_BOARDS_FILE);
     if (!strstr(err.message, ":2001:") || !strstr(err.message, "in line 36"))
         fail_msg("%s", err.message);
+}
+
+/* A board's own region stands instead of the one of the same name that it would have been given. */
+static void regions_are_memories_beside_the_chip_s(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/mflash-boards-XXXXXX";
+    static const char text[] =
+        "[like/h]\nchip = stm32h743xx\nmethods = dfu\n[like/h/dfu]\n"
+        "region.qspi = 0x90000000 8M 4K\n[x]\nlike = like/h\n[x/dfu]\n"
+        "region.qspi = 0x90000000 16M 64K\nregion.at45 = 0xa0000000 2112 264\n";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+    const char *files[] = {path};
+    struct board_db *db = load(files, 1);
+    const struct board *board;
+    struct error err;
+    assert_int_equal(board_find(db, "x", &board, &err), OK);
+    const struct loader *loader = board_loader(board, "dfu");
+    assert_int_equal(loader->region_count, 2);
+    const struct regions all = regions_of(board->chip, loader);
+    const struct region *qspi = regions_named(&all, "qspi"), *at45 = regions_named(&all, "at45");
+    assert_non_null(qspi);
+    assert_non_null(at45);
+    assert_int_equal(qspi->start, 0x90000000);
+    assert_int_equal(qspi->size, 16 * 1024 * 1024);
+    assert_int_equal(qspi->sector, 64 * 1024);
+    assert_int_equal(qspi->page, 256);
+    assert_int_equal(at45->page, 264);
+    assert_ptr_equal(regions_at(&all, MEM_FLASH, 0x90000000), qspi);
+    assert_ptr_equal(regions_at(&all, MEM_FLASH, 0x9fffffff), qspi);
+    assert_ptr_equal(regions_at(&all, MEM_FLASH, 0xa0000000), at45);
+    assert_ptr_equal(regions_at(&all, MEM_FLASH, 0x8fffffff), &all.list[0]);
+    assert_ptr_equal(regions_at(&all, MEM_FLASH, 0), &all.list[0]);
+    board_db_free(db);
+    (void)unlink(path);
 }
 
 static void a_line_longer_than_iniparser_takes_is_refused(void **state)
@@ -332,6 +396,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test(broken_files_are_refused_with_file_and_line),
         cmocka_unit_test(a_long_file_is_refused_with_its_own_line),
+        cmocka_unit_test(regions_are_memories_beside_the_chip_s),
         cmocka_unit_test(a_line_longer_than_iniparser_takes_is_refused),
         cmocka_unit_test(a_later_file_overrides_key_by_key_and_says_so),
     };
