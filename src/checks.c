@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
+
 static const char *const names[CHECK_COUNT] = {
     [CHECK_MACHINE] = "machine",
     [CHECK_START] = "start",
@@ -111,6 +113,12 @@ static int check_blank(const struct check_input *in, struct error *err)
     return check_refused(in->options, CHECK_BLANK, err);
 }
 
+/* What the image has besides, in memories beside that of the programs, begins nowhere. */
+static bool program_extent(const struct check_input *in, uint64_t *start, uint64_t *end)
+{
+    return regions_program(&in->regions, in->loader, in->image, start, end);
+}
+
 static int refuse_start(const struct check_input *in, uint64_t begins, struct error *err)
 {
     error_refuse(err, names[CHECK_START],
@@ -126,30 +134,47 @@ static int refuse_start(const struct check_input *in, uint64_t begins, struct er
 static int check_start(const struct check_input *in, struct error *err)
 {
     uint64_t start, end;
-    if (!image_extent(in->image, MEM_FLASH, &start, &end))
+    if (!program_extent(in, &start, &end))
         return OK;
     if (in->loader->has_start && start != in->loader->start)
         return refuse_start(in, start, err);
     return OK;
 }
 
+/* Is every byte of the segment in a region? It may go on from one into the next. */
+static bool has_room(const struct regions *regions, const struct segment *segment)
+{
+    const uint64_t end = segment->address + segment->length;
+    for (uint64_t at = segment->address; at < end;) {
+        const struct region *region = regions_at(regions, segment->memory, at);
+        if (at < region->start || at - region->start >= region->size)
+            return false;
+        at = region->start + region->size;
+    }
+    return true;
+}
+
+static int refuse_size(const struct check_input *in, const struct segment *segment,
+                       struct error *err)
+{
+    char places[256];
+    regions_text(&in->regions, segment->memory, places, sizeof places);
+    error_refuse(err, names[CHECK_SIZE],
+                 "%s has bytes at 0x%" PRIx64 "..0x%" PRIx64 ", but %s has only %s",
+                 in->image->sources[segment->source].name, segment->address,
+                 segment->address + segment->length - 1, in->board->chip->name, places);
+    if (in->method->regions && segment->memory == MEM_FLASH)
+        error_hint(err, "if the loader reaches other flash, say so: region.NAME in a boards file, "
+                        "or --region NAME=START,SIZE,SECTOR");
+    return check_refused(in->options, CHECK_SIZE, err);
+}
+
 static int check_size(const struct check_input *in, struct error *err)
 {
     for (size_t i = 0; i < in->image->count; i++) {
         const struct segment *segment = &in->image->segments[i];
-        const struct region *region = segment->memory == MEM_FLASH
-                                          ? in->flash
-                                          : chip_region(in->board->chip, segment->memory);
-        if (!region || (segment->address >= region->start &&
-                        segment->address - region->start + segment->length <= region->size))
-            continue;
-        error_refuse(err, names[CHECK_SIZE],
-                     "%s has bytes at 0x%" PRIx64 "..0x%" PRIx64 ", but the %s of %s is 0x%" PRIx64
-                     "..0x%" PRIx64,
-                     in->image->sources[segment->source].name, segment->address,
-                     segment->address + segment->length - 1, region->name, in->board->chip->name,
-                     region->start, region->start + region->size - 1);
-        return check_refused(in->options, CHECK_SIZE, err);
+        if (regions_first(&in->regions, segment->memory) && !has_room(&in->regions, segment))
+            return refuse_size(in, segment, err);
     }
     return OK;
 }
@@ -157,7 +182,7 @@ static int check_size(const struct check_input *in, struct error *err)
 static int check_loader_overlap(const struct check_input *in, struct error *err)
 {
     uint64_t start, end;
-    if (in->method->rom || !in->loader->end || !image_extent(in->image, MEM_FLASH, &start, &end) ||
+    if (in->method->rom || !in->loader->end || !program_extent(in, &start, &end) ||
         end <= in->loader->end)
         return OK;
     error_refuse(err, names[CHECK_LOADER_OVERLAP],
@@ -177,12 +202,23 @@ static bool in_ram(const struct chip *chip, uint32_t sp)
     return false;
 }
 
+/* The image knows those at its beginning; data for another memory may lie below its program. */
+static struct vector_facts vectors_at(const struct image *image, uint64_t start)
+{
+    uint8_t table[8];
+    uint64_t first, end;
+    if (image_extent(image, MEM_FLASH, &first, &end) && first == start)
+        return image->vectors;
+    (void)image_read(image, MEM_FLASH, start, table, sizeof table, 0xff);
+    return (struct vector_facts){.sp = get_le32(table), .reset = get_le32(table + 4)};
+}
+
 static int check_vectors(const struct check_input *in, struct error *err)
 {
     uint64_t start, end;
-    const struct vector_facts *vectors = &in->image->vectors;
-    if (!chip_has_vectors(in->board->chip) || !image_extent(in->image, MEM_FLASH, &start, &end))
+    if (!chip_has_vectors(in->board->chip) || !program_extent(in, &start, &end))
         return OK;
+    const struct vector_facts facts = vectors_at(in->image, start), *vectors = &facts;
     uint32_t reset = vectors->reset & ~1U;
     bool inside = reset >= start && reset < end;
     if ((vectors->reset & 1) && inside && in_ram(in->board->chip, vectors->sp))

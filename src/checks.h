@@ -9,7 +9,8 @@ struct check_input {
     const struct board *board;
     const struct loader *loader;
     const struct method *method;
-    const struct region *flash;
+    const struct region *flash; /* the chip's main one */
+    struct regions regions;
     const struct image *image;
     const struct plan_options *options;
 };

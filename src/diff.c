@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The sectors of one memory that the image has a byte in, in rising order. What shares a sector is
- * erased together, so it is also written together. */
+/* The sectors of one memory, in all its regions, that the image has a byte in, in rising order.
+ * What shares a sector is erased together, so it is also written together. */
 struct sectors {
-    const struct region *region;
+    const struct regions *regions;
+    enum memory memory;
     struct span *spans;
     bool *equal; /* the chip has the image's bytes there */
     size_t count;
@@ -19,24 +20,29 @@ static void free_sectors(struct sectors *sectors)
     free(sectors->equal);
 }
 
-static int list_sectors(const struct image *image, const struct region *region,
-                        struct sectors *sectors, struct error *err)
+static const struct region *region_at(const struct sectors *sectors, uint64_t address)
+{
+    return regions_at(sectors->regions, sectors->memory, address);
+}
+
+static int list_sectors(const struct plan *plan, enum memory memory, struct sectors *sectors,
+                        struct error *err)
 {
     struct span *ranges;
     size_t count, most = 0;
-    *sectors = (struct sectors){.region = region};
-    if (plan_sectors(image, region, false, &ranges, &count)) {
+    *sectors = (struct sectors){.regions = &plan->regions, .memory = memory};
+    if (plan_sectors(plan->image, &plan->regions, memory, false, &ranges, &count)) {
         free(ranges);
         return error_memory(err);
     }
     for (size_t i = 0; i < count; i++)
-        most += (size_t)(ranges[i].size / region->sector);
+        most += (size_t)(ranges[i].size / region_at(sectors, ranges[i].start)->sector);
     sectors->spans = calloc(most ? most : 1, sizeof *sectors->spans);
     sectors->equal = calloc(most ? most : 1, sizeof *sectors->equal);
     bool enough = sectors->spans && sectors->equal;
     for (size_t i = 0; enough && i < count; i++)
         for (uint64_t at = ranges[i].start; at < ranges[i].start + ranges[i].size;) {
-            const struct span sector = region_sector(region, at);
+            const struct span sector = region_sector(region_at(sectors, at), at);
             sectors->spans[sectors->count++] = sector;
             at = sector.start + sector.size;
         }
@@ -89,7 +95,7 @@ static int read_sectors(struct session *session, const struct image *image, stru
         sectors->equal[i] = true;
     for (size_t i = 0; i < image->count && !status; i++) {
         const struct segment *segment = &image->segments[i];
-        if (segment->memory != sectors->region->memory ||
+        if (segment->memory != sectors->memory ||
             !clip(segment, sectors->spans[first].start, last->start + last->size, &part))
             continue;
         uint8_t *found = malloc((size_t)part.size);
@@ -130,9 +136,10 @@ static int compare_by_reading(struct session *session, const struct plan *plan,
 static int compare_sectors(struct session *session, const struct plan *plan,
                            struct sectors *sectors, struct error *err)
 {
-    const struct job job = {.image = plan->image, .region = sectors->region};
+    const struct job job = {.image = plan->image,
+                            .region = regions_first(sectors->regions, sectors->memory)};
     int status = ERR_NOT_POSSIBLE;
-    if (session->method->equal && sectors->region->memory == MEM_FLASH)
+    if (session->method->equal && sectors->memory == MEM_FLASH)
         status = session->method->equal(session, &job, sectors->spans, sectors->count,
                                         sectors->equal, err);
     if (status != ERR_NOT_POSSIBLE)
@@ -174,7 +181,7 @@ static int select_sectors(const struct image *image, const struct sectors *secto
         const struct segment *segment = &image->segments[i];
         for (size_t n = 0; n < sectors->count; n++) {
             const struct span *sector = &sectors->spans[n];
-            if (segment->memory != sectors->region->memory ||
+            if (segment->memory != sectors->memory ||
                 !clip(segment, sector->start, sector->start + sector->size, &part))
                 continue;
             if (sectors->equal[n])
@@ -196,14 +203,14 @@ static bool is_written(const struct plan *plan, enum memory memory)
     return false;
 }
 
-static int find_in_memory(struct session *session, const struct plan *plan,
-                          const struct region *region, struct diff *diff, struct error *err)
+static int find_in_memory(struct session *session, const struct plan *plan, enum memory memory,
+                          struct diff *diff, struct error *err)
 {
     struct sectors sectors;
-    if (list_sectors(plan->image, region, &sectors, err))
+    if (list_sectors(plan, memory, &sectors, err))
         return error_status(err);
     int status = compare_sectors(session, plan, &sectors, err);
-    if (!status && region->memory == MEM_FLASH)
+    if (!status && memory == MEM_FLASH)
         spread(plan, &sectors);
     if (!status)
         status = select_sectors(plan->image, &sectors, diff, err);
@@ -225,8 +232,7 @@ static bool reads_some(struct session *session, const struct plan *plan)
     struct sectors sectors;
     struct error ignored;
     bool some = false;
-    if (!session->method->cheap_read ||
-        list_sectors(plan->image, &plan->regions[0], &sectors, &ignored))
+    if (!session->method->cheap_read || list_sectors(plan, MEM_FLASH, &sectors, &ignored))
         return false;
     for (size_t i = 0; i < sectors.count && !some; i++)
         some = session->method->cheap_read(session, &sectors.spans[i]);
@@ -249,9 +255,9 @@ int diff_find(struct session *session, const struct plan *plan, struct diff *dif
         return error_set(err, ERR_NOT_POSSIBLE, "--diff yes: not possible over %s, because %s",
                          plan->method->name, refusal);
     int status = OK;
-    for (size_t i = 0; i < plan->region_count && !status; i++)
-        if (is_written(plan, plan->regions[i].memory))
-            status = find_in_memory(session, plan, &plan->regions[i], diff, err);
+    for (enum memory memory = MEM_FLASH; memory <= MEM_EEPROM && !status; memory++)
+        if (is_written(plan, memory))
+            status = find_in_memory(session, plan, memory, diff, err);
     diff->active = !status;
     return status;
 }

@@ -85,19 +85,26 @@ static int erase_step(struct engine *engine, const struct step *step, struct err
     return session->method->erase(session, step->ranges, step->range_count, err);
 }
 
-static const struct region *region_of(const struct plan *plan, enum memory memory)
+/* Each region of the memory in turn. */
+static int verify_regions(struct session *session, const struct plan *plan, const struct job *job,
+                          struct error *err)
 {
-    for (size_t i = 0; i < plan->region_count; i++)
-        if (plan->regions[i].memory == memory)
-            return &plan->regions[i];
-    return NULL;
+    int status = OK;
+    for (size_t i = 0; i < plan->regions.count && !status; i++) {
+        struct job part = *job;
+        part.region = &plan->regions.list[i];
+        if (part.region->memory == job->region->memory)
+            status = session->method->verify ? session->method->verify(session, &part, err)
+                                             : verify_by_reading(session, &part, err);
+    }
+    return status;
 }
 
-static int verify_step(struct engine *engine, const struct job *job, struct error *err)
+static int verify_step(struct engine *engine, const struct plan *plan, const struct job *job,
+                       struct error *err)
 {
     struct session *session = &engine->session;
-    int status = session->method->verify ? session->method->verify(session, job, err)
-                                         : verify_by_reading(session, job, err);
+    int status = verify_regions(session, plan, job, err);
     if (status == ERR_NOT_POSSIBLE) { /* this device, of a method that can do it elsewhere */
         engine_note(engine, err->message);
         error_clear(err);
@@ -127,7 +134,7 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
     const struct image *image = diff->active ? &diff->different : plan->image;
     struct job job = {
         .image = image,
-        .region = region_of(plan, step->memory),
+        .region = regions_first(&plan->regions, step->memory),
         .erased = step->memory == MEM_FLASH && diff->erased,
     };
     size_t bytes = image_bytes(image, step->memory);
@@ -136,7 +143,7 @@ static int transfer_step(struct engine *engine, const struct plan *plan, const s
     int status = OK;
     if (bytes)
         status = step->kind == STEP_WRITE ? session->method->write(session, &job, err)
-                                          : verify_step(engine, &job, err);
+                                          : verify_step(engine, plan, &job, err);
     if (status)
         return status;
     if (step->kind == STEP_WRITE)
@@ -199,6 +206,22 @@ static bool was_declined(int status)
     return status == ERR_NOT_POSSIBLE || status == ERR_REFUSED;
 }
 
+/* A second erase step has its own ranges: those of the memories that the first does not reach. */
+static void keep_inside(struct step *narrowed, const struct step *step)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < narrowed->range_count; i++) {
+        const struct span range = narrowed->ranges[i];
+        bool inside = false;
+        for (size_t k = 0; k < step->range_count; k++)
+            inside = inside || (range.start >= step->ranges[k].start &&
+                                range.start - step->ranges[k].start < step->ranges[k].size);
+        if (inside)
+            narrowed->ranges[kept++] = range;
+    }
+    narrowed->range_count = kept;
+}
+
 /* After a comparison only the sectors that will be written are erased: the others stay. */
 static int erase_different(struct engine *engine, const struct plan *plan, const struct step *step,
                            struct diff *diff, struct error *err)
@@ -208,10 +231,13 @@ static int erase_different(struct engine *engine, const struct plan *plan, const
         return OK; /* all is there already */
     if (step->whole_chip)
         return small_step(engine, plan, step, diff, err);
-    int status = plan_sectors(&diff->different, region_of(plan, MEM_FLASH), false, &narrowed.ranges,
+    int status = plan_sectors(&diff->different, &plan->regions, MEM_FLASH, false, &narrowed.ranges,
                               &narrowed.range_count)
                      ? error_memory(err)
-                     : small_step(engine, plan, &narrowed, diff, err);
+                     : OK;
+    keep_inside(&narrowed, step);
+    if (!status && narrowed.range_count)
+        status = small_step(engine, plan, &narrowed, diff, err);
     free(narrowed.ranges);
     return status;
 }
@@ -253,7 +279,8 @@ int engine_execute(struct engine *engine, const struct plan *plan, struct error 
     engine->result.verified = engine->result.proven = TRI_NULL;
     uint64_t end;
     if (plan->image)
-        (void)image_extent(plan->image, MEM_FLASH, &engine->session.program, &end);
+        (void)regions_program(&plan->regions, plan->loader, plan->image, &engine->session.program,
+                              &end);
     for (size_t i = 0; i < plan->count && !status; i++) {
         const struct step *step = &plan->steps[i];
         if (engine_stopped(engine))

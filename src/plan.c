@@ -99,6 +99,7 @@ int plan_check_image(const struct board *board, const struct loader *loader,
         .loader = loader,
         .method = method,
         .flash = chip_region(board->chip, MEM_FLASH),
+        .regions = regions_of(board->chip, loader),
         .image = image,
         .options = options,
     };
@@ -115,36 +116,33 @@ int plan_check_image(const struct board *board, const struct loader *loader,
 
 /* ---- steps ---- */
 
-int plan_sectors(const struct image *image, const struct region *region, bool whole_extent,
-                 struct span **ranges, size_t *count)
-{
-    *ranges = NULL;
-    *count = 0;
-    for (size_t i = 0; i < image->count; i++) {
-        const struct segment *segment = &image->segments[i];
-        if (segment->memory != region->memory)
-            continue;
-        uint64_t low = region_sector(region, segment->address).start;
-        struct span top = region_sector(region, segment->address + segment->length - 1);
-        uint64_t end = top.start + top.size;
-        struct span *previous = *count ? &(*ranges)[*count - 1] : NULL;
-        if (previous && (whole_extent || low <= previous->start + previous->size)) {
-            previous->size = end - previous->start;
-            continue;
-        }
-        struct span *grown = realloc(*ranges, (*count + 1) * sizeof *grown);
-        if (!grown)
-            return ERR_MEMORY;
-        *ranges = grown;
-        grown[(*count)++] = (struct span){low, end - low};
-    }
-    return OK;
-}
-
 static int refuse_operation(const struct method *method, enum operation op, struct error *err)
 {
     return error_set(err, ERR_NOT_POSSIBLE, "%s: not possible over %s, because %s",
                      operation_name(op), method->name, method_refusal(method, op));
+}
+
+/* The erase of the whole chip does not reach the memories beside it. */
+static int add_erase_beside(struct plan *plan, const struct plan_options *options,
+                            struct error *err)
+{
+    size_t beside = 0;
+    for (size_t i = plan->chip->region_count; i < plan->regions.count; i++)
+        beside += regions_bytes(&plan->regions, &plan->regions.list[i], plan->image);
+    if (!beside)
+        return OK;
+    struct step *step = add_step(plan, STEP_ERASE, MEM_FLASH);
+    if (!step || plan_sectors(plan->image, &plan->regions, MEM_FLASH, options->erase == ERASE_IMAGE,
+                              &step->ranges, &step->range_count))
+        return error_memory(err);
+    size_t kept = 0;
+    for (size_t i = 0; i < step->range_count; i++) {
+        const struct region *region = regions_at(&plan->regions, MEM_FLASH, step->ranges[i].start);
+        if (region >= &plan->regions.list[plan->chip->region_count])
+            step->ranges[kept++] = step->ranges[i];
+    }
+    step->range_count = kept;
+    return OK;
 }
 
 static int add_erase(struct plan *plan, const struct plan_options *options, struct error *err)
@@ -166,8 +164,8 @@ static int add_erase(struct plan *plan, const struct plan_options *options, stru
         warn(options, "%s can only erase the whole chip: a bootloader on it goes too",
              plan->method->name);
     if (chip)
-        return OK;
-    return plan_sectors(plan->image, &plan->regions[0], options->erase == ERASE_IMAGE,
+        return add_erase_beside(plan, options, err);
+    return plan_sectors(plan->image, &plan->regions, MEM_FLASH, options->erase == ERASE_IMAGE,
                         &step->ranges, &step->range_count)
                ? error_memory(err)
                : OK;
@@ -191,8 +189,7 @@ static void start_plan(struct plan *plan, const struct board *board, const struc
         .loader = loader,
         .method = method,
         .chip = board->chip,
-        .regions = board->chip->regions,
-        .region_count = board->chip->region_count,
+        .regions = regions_of(board->chip, loader),
         .image = image,
         .diff = options->diff,
     };
@@ -347,7 +344,7 @@ static int check_boot_section(const struct plan *plan, const struct plan_options
     unsigned shift = (unsigned)__builtin_ctz(avr->bootsz_mask);
     unsigned mask = avr->bootsz_mask;
     unsigned bootsz = (recipe_fuse(plan, avr->bootsz_fuse) & mask) >> shift;
-    uint64_t section = plan->regions[0].size - avr->boot_bytes[3 - (bootsz & 3)];
+    uint64_t section = plan->chip->regions[0].size - avr->boot_bytes[3 - (bootsz & 3)];
     if (start >= section)
         return OK;
     error_refuse(err, check_name(CHECK_START),

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "board/board.h"
+#include "board/regions.h"
 #include "image/image.h"
 #include "method.h"
 
@@ -63,9 +63,8 @@ struct plan {
     const struct loader *loader;
     const struct method *method;
     const struct chip *chip;
-    const struct region *regions; /* geometry in force: the chip's, or --region's */
-    size_t region_count;
-    struct image *image; /* placed and checked; not owned; NULL for erase, run … */
+    struct regions regions; /* geometry in force: the chip's, and those of the loader */
+    struct image *image;    /* placed and checked; not owned; NULL for erase, run … */
     enum diff_choice diff;
     bool unverifiable; /* verify was asked for but the protocol has no read */
     struct step *steps;
@@ -97,10 +96,11 @@ int plan_recipe(struct plan *plan, const struct board *board, const struct loade
                 const struct method *method, const char *recipe, struct image *image,
                 const struct plan_options *options, struct error *err);
 
-/* Sectors that hold a byte of the image, joined where they touch; `whole_extent`: also those
- * between its first and last. *ranges is owned by the caller, also after ERR_MEMORY. */
-int plan_sectors(const struct image *image, const struct region *region, bool whole_extent,
-                 struct span **ranges, size_t *count);
+/* Sectors of one memory, in all its regions, that hold a byte of the image, joined where they
+ * touch; `whole_extent`: also those between the first and the last of each region. *ranges is owned
+ * by the caller, also after ERR_MEMORY. */
+int plan_sectors(const struct image *image, const struct regions *regions, enum memory memory,
+                 bool whole_extent, struct span **ranges, size_t *count);
 
 /* Refuses a fuse value that would lock the user out: check `fuses`. */
 int plan_check_fuse(const struct method *method, const struct chip *chip, const char *name,

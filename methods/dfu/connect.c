@@ -50,15 +50,9 @@ static struct dfu_alternate *choose(struct dfu *dfu)
 
 static int report_no_memory(struct dfu *dfu, struct error *err)
 {
-    char known[ERROR_HINT_MAX] = "it has:";
-    for (size_t i = 0; i < dfu->count; i++) {
-        size_t used = strlen(known);
-        (void)snprintf(known + used, sizeof known - used, "\n%u  %s", dfu->alternates[i].number,
-                       dfu->alternates[i].description);
-    }
     error_refuse(err, "signature", "the device has no memory for %s where %s has its programs",
                  dfu->session->method->name, dfu->session->chip->name);
-    return error_hint(err, "%s", known);
+    return dfu_hint_memories(dfu, err);
 }
 
 /* The board file knows better than a device that describes itself wrongly. */
@@ -117,6 +111,27 @@ static int check_chip(struct dfu *dfu, struct error *err)
                            "`--force signature` goes on regardless");
 }
 
+/* The board's other regions, of which the device may have more or less, must be divided as it says:
+ * erasing by larger sectors than the plan knows would take what lies beside. */
+static int check_regions(struct dfu *dfu, struct error *err)
+{
+    const struct loader *loader = dfu->session->loader;
+    for (size_t i = 0; i < loader->region_count; i++) {
+        const struct region *region = &loader->regions[i];
+        const struct span first = {region->start, 1};
+        const struct dfu_alternate *alternate = dfu_alternate_for(dfu, &first, DFU_ERASABLE);
+        uint64_t odd = alternate ? first_odd_sector(&alternate->layout, region) : UINT64_MAX;
+        if (odd == UINT64_MAX)
+            continue;
+        error_refuse(err, "size",
+                     "the device divides the region %s otherwise at 0x%08" PRIx64 ": %s",
+                     region->name, odd, alternate->description);
+        return error_hint(err, "correct the sector of region.%s in the boards file, or of --region",
+                          region->name);
+    }
+    return OK;
+}
+
 int dfu_open(struct dfu *dfu, struct error *err)
 {
     bool runtime;
@@ -133,5 +148,7 @@ int dfu_open(struct dfu *dfu, struct error *err)
     if (!alternate)
         return report_no_memory(dfu, err);
     rc = dfu_select(dfu, alternate, err);
-    return rc == OK ? check_chip(dfu, err) : rc;
+    if (rc == OK)
+        rc = check_chip(dfu, err);
+    return rc == OK ? check_regions(dfu, err) : rc;
 }

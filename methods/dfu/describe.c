@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 
 enum {
     CLASS_APPLICATION = 0xfe,
@@ -136,6 +137,15 @@ int dfu_select(struct dfu *dfu, struct dfu_alternate *alternate, struct error *e
                              alternate->description);
     dfu->selected = alternate;
     return OK;
+}
+
+int dfu_hint_memories(const struct dfu *dfu, struct error *err)
+{
+    char known[ERROR_HINT_MAX] = "it has:";
+    for (size_t i = 0; i < dfu->count; i++)
+        text_append(known, sizeof known, "\n%u  %s", dfu->alternates[i].number,
+                    dfu->alternates[i].description);
+    return error_hint(err, "%s", known);
 }
 
 struct dfu_alternate *dfu_alternate_for(struct dfu *dfu, const struct span *span, uint8_t access)

@@ -53,6 +53,9 @@ int dfu_describe(struct dfu *dfu, bool *runtime, struct error *err);
 /* SET_INTERFACE, from dfuIDLE to dfuIDLE. */
 int dfu_select(struct dfu *dfu, struct dfu_alternate *alternate, struct error *err);
 
+/* Lists the device's memories as the error's hint; the error's status. */
+int dfu_hint_memories(const struct dfu *dfu, struct error *err);
+
 /* The alternate whose layout has the whole span with that access; NULL: none. */
 struct dfu_alternate *dfu_alternate_for(struct dfu *dfu, const struct span *span, uint8_t access);
 

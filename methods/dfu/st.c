@@ -86,11 +86,6 @@ static int erase_sector(struct dfu *dfu, const struct span *sector, struct error
 static int erase_range(struct dfu *dfu, const struct span *range, struct error *err)
 {
     struct dfu_alternate *alternate = dfu_alternate_for(dfu, range, DFU_ERASABLE);
-    if (!alternate)
-        return error_set(err, ERR_PROTOCOL,
-                         "the device has no memory that can be erased at 0x%08" PRIx64
-                         "..0x%08" PRIx64,
-                         range->start, range->start + range->size - 1);
     int rc = dfu_select(dfu, alternate, err);
     for (uint64_t at = range->start; rc == OK && at < range->start + range->size;) {
         const struct dfu_run *run = dfu_layout_at(&alternate->layout, at);
@@ -103,9 +98,24 @@ static int erase_range(struct dfu *dfu, const struct span *range, struct error *
     return rc;
 }
 
+/* All or nothing: the first memory stays as it is where the device does not have the second. */
+static int check_erasable(struct dfu *dfu, const struct span *ranges, size_t count,
+                          struct error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!dfu_alternate_for(dfu, &ranges[i], DFU_ERASABLE)) {
+            error_refuse(err, "size",
+                         "the device has no memory that can be erased at 0x%08" PRIx64
+                         "..0x%08" PRIx64,
+                         ranges[i].start, ranges[i].start + ranges[i].size - 1);
+            return dfu_hint_memories(dfu, err);
+        }
+    return OK;
+}
+
 int dfu_st_erase(struct dfu *dfu, const struct span *ranges, size_t count, struct error *err)
 {
-    int rc = OK;
+    int rc = check_erasable(dfu, ranges, count, err);
     for (size_t i = 0; i < count && rc == OK; i++)
         rc = erase_range(dfu, &ranges[i], err);
     return rc;

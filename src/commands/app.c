@@ -120,29 +120,68 @@ int app_words(const struct app *app, size_t most, struct error *err)
                      app->options.words[most]);
 }
 
-static const char *region_at(const void *list, size_t n)
+/* "qspi" of "qspi=0x90000000,8M,4K" */
+static size_t name_length(const char *option)
 {
-    const struct chip *chip = list;
-    return n < chip->region_count ? chip->regions[n].name : NULL;
+    return strcspn(option, "=");
 }
 
-int app_region(const struct app *app, const struct chip *chip, const struct region **region,
-               struct error *err)
+int app_region(const struct app *app, struct region *region, struct error *err)
 {
-    const char *name = app->options.region;
-    *region = &chip->regions[0];
-    if (!name)
+    const struct target *target = &app->engine.target;
+    const struct regions regions = regions_of(target->board->chip, target->loader);
+    const char *option = app->options.region;
+    char known[256] = "", name[64];
+    *region = regions.list[0];
+    if (!option)
         return OK;
-    char known[128] = "";
-    for (size_t i = 0; i < chip->region_count; i++) {
-        if (strcmp(chip->regions[i].name, name) == 0) {
-            *region = &chip->regions[i];
-            return OK;
-        }
-        text_append(known, sizeof known, " %s", region_at(chip, i));
+    (void)snprintf(name, sizeof name, "%.*s", (int)name_length(option), option);
+    const struct region *named = regions_named(&regions, name);
+    if (named) {
+        *region = *named;
+        return OK;
     }
-    error_set(err, ERR_USAGE, "%s has no region %s", chip->name, name);
+    for (size_t i = 0; i < regions.count; i++)
+        text_append(known, sizeof known, " %s", regions.list[i].name);
+    error_set(err, ERR_USAGE, "%s has no region %s", target->board->chip->name, name);
     return error_hint(err, "it has:%s", known);
+}
+
+int app_add_region(struct app *app, struct error *err)
+{
+    struct target *target = &app->engine.target;
+    const char *option = app->options.region;
+    if (target->loader->region_count && !target->method->regions)
+        return error_set(err, ERR_NOT_POSSIBLE,
+                         "region.%s: not possible over %s, because it reaches the chip's own "
+                         "memories only",
+                         target->loader->regions[0].name, target->method->name);
+    if (!option || !option[name_length(option)])
+        return OK;
+    if (!target->method->regions)
+        return error_set(err, ERR_NOT_POSSIBLE,
+                         "--region NAME=…: not possible over %s, because it reaches the chip's own "
+                         "memories only",
+                         target->method->name);
+    struct regions all = regions_of(target->board->chip, target->loader);
+    const size_t own = target->board->chip->region_count;
+    struct region region;
+    char why[160] = "its name is too long";
+    (void)snprintf(app->region_name, sizeof app->region_name, "%.*s", (int)name_length(option),
+                   option);
+    if (name_length(option) >= sizeof app->region_name ||
+        !region_parse(&region, app->region_name, option + name_length(option) + 1, why,
+                      sizeof why) ||
+        !regions_add(&all, &region, why, sizeof why))
+        return error_set(err, ERR_USAGE, "--region %s: %s", option, why);
+    if (all.count - own > LOADER_REGIONS_MAX)
+        return error_set(err, ERR_USAGE, "--region %s: too many regions", option);
+    memcpy(app->loader_regions, all.list + own, (all.count - own) * sizeof all.list[0]);
+    app->loader = *target->loader;
+    app->loader.regions = app->loader_regions;
+    app->loader.region_count = all.count - own;
+    target->loader = &app->loader;
+    return OK;
 }
 
 int app_range(const struct app *app, const struct region *region, struct span *range,

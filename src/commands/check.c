@@ -71,6 +71,36 @@ static json_t *image_facts(const struct image *image)
     return facts;
 }
 
+/* What of the image goes where, in one memory or several. */
+static void print_regions(const struct regions *regions, const struct image *image)
+{
+    const char *label = "regions";
+    for (size_t i = 0; i < regions->count; i++) {
+        const struct region *region = &regions->list[i];
+        const size_t bytes = regions_bytes(regions, region, image);
+        char amount[32];
+        if (!bytes)
+            continue;
+        report_bytes(amount, sizeof amount, bytes);
+        (void)printf("%-8s %s 0x%08" PRIx64 "..0x%08" PRIx64 "  %s\n", label, region->name,
+                     region->start, region->start + region->size - 1, amount);
+        label = "";
+    }
+}
+
+static json_t *regions_array(const struct regions *regions, const struct image *image)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < regions->count; i++) {
+        const size_t bytes = regions_bytes(regions, &regions->list[i], image);
+        if (bytes)
+            (void)json_array_append_new(
+                array, json_pack("{s:s, s:I, s:I}", "name", regions->list[i].name, "address",
+                                 (json_int_t)regions->list[i].start, "bytes", (json_int_t)bytes));
+    }
+    return array;
+}
+
 /* The verdict for the board, by the same checks that flashing makes. */
 static int judge(struct app *app, struct image *image, struct error *err)
 {
@@ -81,12 +111,16 @@ static int judge(struct app *app, struct image *image, struct error *err)
     const struct target *target = &app->engine.target;
     if (plan_check_image(board, target->loader, target->method, image, &options, err))
         return error_status(err);
+    const struct regions regions = regions_of(board->chip, target->loader);
     if (app->options.json)
         report_object(&app->report,
-                      json_pack("{s:s, s:b, s:s, s:s}", "event", "verdict", "ok", 1, "board",
-                                board->name, "method", target->method->name));
-    else if (!app->options.quiet)
+                      json_pack("{s:s, s:b, s:s, s:s, s:o}", "event", "verdict", "ok", 1, "board",
+                                board->name, "method", target->method->name, "regions",
+                                regions_array(&regions, image)));
+    else if (!app->options.quiet) {
+        print_regions(&regions, image);
         (void)printf("verdict  accepted for %s over %s\n", board->name, target->method->name);
+    }
     return OK;
 }
 

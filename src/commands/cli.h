@@ -16,6 +16,9 @@ struct app {
     struct report report;
     struct trace *trace;
     struct engine engine;
+    struct loader loader; /* the target's, with the region of the command line */
+    struct region loader_regions[LOADER_REGIONS_MAX];
+    char region_name[32];
     const volatile sig_atomic_t *stop;
     char waiting[OPTION_LIST_MAX][KLIPPER_UUID_TEXT]; /* --all: the nodes that were found */
 };
@@ -94,9 +97,12 @@ int app_words(const struct app *app, size_t most, struct error *err);
 int app_range(const struct app *app, const struct region *region, struct span *range,
               struct error *err);
 
-/* The region --region names, else the main flash. */
-int app_region(const struct app *app, const struct chip *chip, const struct region **region,
-               struct error *err);
+/* The region --region names, of those that its target has; else the main flash. */
+int app_region(const struct app *app, struct region *region, struct error *err);
+
+/* --region NAME=START,SIZE,SECTOR: the target's loader has that region too. ERR_NOT_POSSIBLE where
+ * the method reaches no memories beside the chip's own. */
+int app_add_region(struct app *app, struct error *err);
 
 struct plan_options app_plan_options(struct app *app);
 

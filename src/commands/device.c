@@ -36,11 +36,6 @@ static int check_link_options(const struct app *app, const struct method *method
                          "--flm: not possible over %s, because only a debug probe can run flash "
                          "algorithms",
                          method->name);
-    if (options->region && strchr(options->region, '=') && method->link != LINK_SWD)
-        return error_set(err, ERR_NOT_POSSIBLE,
-                         "--region NAME=…: not possible over %s, because the memories of its chips "
-                         "are fixed",
-                         method->name);
     return OK;
 }
 
@@ -127,7 +122,7 @@ int app_target(struct app *app, const struct board *board, const struct image *i
         .offline = true,
     };
     if (target_select(&app->engine.target, &request, err) ||
-        check_link_options(app, app->engine.target.method, err))
+        check_link_options(app, app->engine.target.method, err) || app_add_region(app, err))
         return error_status(err);
     if (app->options.dry_run || strcmp(app->options.command, "check") == 0)
         return OK;
@@ -139,7 +134,7 @@ int app_target(struct app *app, const struct board *board, const struct image *i
         return error_status(err);
     int status = select_waiting(app, &request, err);
     app->report.device = app->engine.target.device;
-    return status;
+    return status ? status : app_add_region(app, err);
 }
 
 int app_allows(const struct target *target, enum operation op, struct error *err)

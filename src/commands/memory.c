@@ -44,7 +44,7 @@ static int read_range(struct app *app, const struct region *region, const struct
 
 int command_read(struct app *app, struct error *err)
 {
-    const struct region *region;
+    struct region region;
     struct span range;
     if (app_words(app, 0, err))
         return error_status(err);
@@ -56,11 +56,11 @@ int command_read(struct app *app, struct error *err)
     if (app_device(app, OP_READ, err))
         return error_status(err);
     const struct target *target = &app->engine.target;
-    if (app_region(app, target->board->chip, &region, err) || app_range(app, region, &range, err))
+    if (app_region(app, &region, err) || app_range(app, &region, &range, err))
         return error_status(err);
-    if (region->memory == MEM_EEPROM && app_allows(target, OP_EEPROM, err))
+    if (region.memory == MEM_EEPROM && app_allows(target, OP_EEPROM, err))
         return error_status(err);
-    return read_range(app, region, &range, err);
+    return read_range(app, &region, &range, err);
 }
 
 /* ---- erase ---- */
@@ -103,12 +103,16 @@ static int erase_by_writing(struct app *app, struct plan *plan, const struct spa
 static int erase_extent(const struct app *app, const struct region *region, struct span *range,
                         struct error *err)
 {
-    const struct loader *loader = app->engine.target.loader;
+    const struct target *target = &app->engine.target;
+    const struct loader *loader = target->loader;
+    const struct regions regions = regions_of(target->board->chip, loader);
+    /* Its bounds are those of programs, and hold where these are. */
+    bool home = regions_home(&regions, loader)->start == region->start;
     if (app_range(app, region, range, err))
         return error_status(err);
-    uint64_t end = loader->end ? loader->end : region->start + region->size;
+    uint64_t end = home && loader->end ? loader->end : region->start + region->size;
     if (!app->options.range) {
-        range->start = loader->has_start ? loader->start : region->start;
+        range->start = home && loader->has_start ? loader->start : region->start;
         range->size = end - range->start;
     }
     if (range->start + range->size > end && !(app->options.forced & 1U << CHECK_LOADER_OVERLAP)) {
@@ -131,14 +135,14 @@ static int erase_extent(const struct app *app, const struct region *region, stru
 
 static int erase_range(struct app *app, struct plan *plan, struct error *err)
 {
-    const struct region *region;
+    struct region region;
     struct span range;
     const struct target *target = &app->engine.target;
-    if (app_region(app, target->board->chip, &region, err) ||
-        erase_extent(app, region, &range, err) || app_allows(target, OP_ERASE_RANGE, err))
+    if (app_region(app, &region, err) || erase_extent(app, &region, &range, err) ||
+        app_allows(target, OP_ERASE_RANGE, err))
         return error_status(err);
     if (!target->method->erase)
-        return erase_by_writing(app, plan, &range, region, err);
+        return erase_by_writing(app, plan, &range, &region, err);
     plan->steps[1].ranges = &range;
     plan->steps[1].range_count = 1;
     return engine_execute(&app->engine, plan, err);
@@ -160,8 +164,7 @@ int command_erase(struct app *app, struct error *err)
         .loader = target->loader,
         .method = target->method,
         .chip = target->board->chip,
-        .regions = target->board->chip->regions,
-        .region_count = target->board->chip->region_count,
+        .regions = regions_of(target->board->chip, target->loader),
         .diff = DIFF_NO,
         .steps = steps,
         .count = 2,

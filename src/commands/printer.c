@@ -157,14 +157,16 @@ static int compare(struct app *app, const struct image *image, bool *same,
                    struct klipper_facts *found, struct error *err)
 {
     struct image on_chip = {0};
+    const struct target *target = &app->engine.target;
+    const struct regions regions = regions_of(target->board->chip, target->loader);
+    const struct region *home = regions_home(&regions, target->loader);
     uint64_t start, end;
-    if (!image_extent(image, MEM_FLASH, &start, &end))
-        return error_set(err, ERR_IMAGE, "the image has no flash bytes");
+    if (!regions_program(&regions, target->loader, image, &start, &end))
+        return error_set(err, ERR_IMAGE, "the image has no program");
     uint8_t *bytes = malloc((size_t)(end - start)), *wanted = malloc((size_t)(end - start));
     int status = bytes && wanted ? OK : error_memory(err);
     if (!status)
-        status = engine_read(&app->engine, chip_region(app->engine.target.board->chip, MEM_FLASH),
-                             start, bytes, (size_t)(end - start), err);
+        status = engine_read(&app->engine, home, start, bytes, (size_t)(end - start), err);
     if (!status) {
         (void)image_read(image, MEM_FLASH, start, wanted, (size_t)(end - start), 0xff);
         *same = bytes && memcmp(bytes, wanted, (size_t)(end - start)) == 0;

@@ -67,19 +67,34 @@ static json_t *image_object(const struct image *image)
                      (json_int_t)bytes, "segments", segments);
 }
 
+/* "2.9 KiB flash, 8.8 KiB qspi" */
+static void amounts_text(char *out, size_t size, const struct plan *plan, enum memory memory)
+{
+    const struct region *first = regions_first(&plan->regions, memory);
+    char amount[32];
+    size_t listed = 0;
+    for (size_t i = 0; plan->image && i < plan->regions.count; i++) {
+        const struct region *region = &plan->regions.list[i];
+        size_t bytes =
+            region->memory == memory ? regions_bytes(&plan->regions, region, plan->image) : 0;
+        if (!bytes)
+            continue;
+        report_bytes(amount, sizeof amount, bytes);
+        text_append(out, size, "%s%s %s", listed++ ? ", " : "", amount,
+                    region == first ? memory_name(memory) : region->name);
+    }
+}
+
 static void step_text(char *out, size_t size, const struct plan *plan, const struct step *step)
 {
     out[0] = '\0';
-    size_t bytes = plan->image ? image_bytes(plan->image, step->memory) : 0;
-    char amount[32];
-    report_bytes(amount, sizeof amount, bytes);
     if (step->kind == STEP_ERASE && step->whole_chip)
         text_append(out, size, "the whole chip");
     for (size_t i = 0; i < step->range_count; i++)
         text_append(out, size, "%s0x%" PRIx64 "..0x%" PRIx64, i ? ", " : "", step->ranges[i].start,
                     step->ranges[i].start + step->ranges[i].size - 1);
     if (step->kind == STEP_WRITE || step->kind == STEP_VERIFY)
-        text_append(out, size, "%s %s", amount, memory_name(step->memory));
+        amounts_text(out, size, plan, step->memory);
     if (step->kind == STEP_FUSE)
         text_append(out, size, "%s = 0x%02" PRIx32, step->fuse, step->value);
 }

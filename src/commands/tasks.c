@@ -100,7 +100,8 @@ static void run_wave(struct task *tasks, size_t count, bool last)
 static bool same_kind(const struct task *tasks, size_t count)
 {
     for (size_t i = 1; i < count; i++)
-        if (tasks[i].app.engine.target.loader != tasks[0].app.engine.target.loader ||
+        if (tasks[i].app.engine.target.board != tasks[0].app.engine.target.board ||
+            tasks[i].app.engine.target.method != tasks[0].app.engine.target.method ||
             strcmp(tasks[i].image.sources[0].name, tasks[0].image.sources[0].name) != 0)
             return false;
     return true;

@@ -10,6 +10,14 @@
 
 static const uint64_t qspi_start = 0x90000000;
 
+static const struct region external = {.name = "qspi",
+                                       .memory = MEM_FLASH,
+                                       .start = qspi_start,
+                                       .size = DFU_QSPI,
+                                       .sector = 4 * KIB,
+                                       .page = 256,
+                                       .erased = 0xff};
+
 enum { REQUEST_US = 3 * SECOND, SP = 0x20002000 };
 
 static uint8_t noise(size_t n, uint32_t seed)
@@ -63,6 +71,8 @@ struct dfu_bench *dfu_bench_new(const struct vmodel *model, const char *chip,
         bench->loader.start_count = 1;
     bench->loader.starts[0] = bench->loader.start;
     bench->loader.settings = bench->settings;
+    bench->loader.regions = &external;
+    bench->loader.region_count = qspi ? 1 : 0;
     make(bench);
     return bench;
 }
@@ -315,30 +325,15 @@ void dfu_ends(struct dfu_bench *bench)
         dfu_bench_close(bench);
 }
 
-static const struct region external = {.name = "qspi",
-                                       .memory = MEM_FLASH,
-                                       .start = qspi_start,
-                                       .size = DFU_QSPI,
-                                       .sector = 4 * KIB,
-                                       .page = 256,
-                                       .erased = 0xff};
-
-/* The image's sectors in one memory. */
-static int erase_in(struct dfu_bench *bench, const struct region *region)
+/* The image's sectors in all memories. */
+static int erase_sectors(struct dfu_bench *bench)
 {
-    struct image part = {0};
+    const struct regions regions = regions_of(bench->config.chip, &bench->loader);
     struct span *ranges;
     size_t count;
-    for (size_t i = 0; i < bench->image.count; i++) {
-        const struct segment *s = &bench->image.segments[i];
-        if (s->address >= region->start && s->address < region->start + region->size)
-            dfu_assert_ok(bench,
-                          image_add(&part, MEM_FLASH, s->address, s->data, s->length, &bench->err));
-    }
-    assert_int_equal(plan_sectors(&part, region, false, &ranges, &count), OK);
+    assert_int_equal(plan_sectors(&bench->image, &regions, MEM_FLASH, false, &ranges, &count), OK);
     int rc = count ? method_dfu.erase(&bench->session, ranges, count, &bench->err) : OK;
     free(ranges);
-    image_free(&part);
     return rc;
 }
 
@@ -347,9 +342,7 @@ int dfu_erases(struct dfu_bench *bench)
     if (method_dfu.style(&bench->loader) == ERASE_BY_WRITE)
         return OK;
     uint64_t begun = dfu_bench_now(bench);
-    int rc = erase_in(bench, chip_region(bench->config.chip, MEM_FLASH));
-    if (rc == OK && bench->config.qspi.size > 1)
-        rc = erase_in(bench, &external);
+    int rc = erase_sectors(bench);
     bench->erasing = dfu_bench_now(bench) - begun;
     return rc;
 }

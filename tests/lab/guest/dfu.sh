@@ -59,6 +59,14 @@ expect h743_mflash_writes_the_qspi 0
 holds h743_qspi_has_what_mflash_wrote "$work/qspi" "$work/b.bin" 0
 upload -d 0483:df11 -a 1 -s $qspi:20000
 same h743_dfu_util_reads_what_mflash_wrote "$work/b.bin" "$work/read.bin"
+# and one image for both memories, split by address
+firmware "$work/c.bin" 0x08000000 30000 3
+printf '[h743-qspi]\nlike = like/stm32h743xx\nmethods = dfu\n[h743-qspi/dfu]\nregion.qspi = %s 16M 4K\n' \
+    $qspi >"$work/boards.ini"
+run "$mflash" --boards "$work/boards.ini" -b h743-qspi --no-run "$work/c.bin@0x08000000" "$work/a.bin@$qspi"
+expect h743_mflash_writes_both 0
+holds h743_has_its_part "$work/h743" "$work/c.bin" 0
+holds h743_qspi_has_its_part "$work/qspi" "$work/a.bin" 0
 usb_stop h743
 
 # ---- loaders that leave when they are done: stm32duino, and a plain one; a restart brings them back ----
