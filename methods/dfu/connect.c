@@ -10,7 +10,6 @@ enum {
     MAPLE_LOW = 2,  /* alternate for programs at 08002000 */
     MAPLE_HIGH = 1, /* at 08005000 */
     MAPLE_HIGH_START = 0x08005000,
-    GD32_VID = 0x28e9,
 };
 
 /* An application in run-time mode: DFU 1.1 §5.1. What comes back is the loader. */
@@ -93,12 +92,18 @@ static int check_chip(struct dfu *dfu, struct error *err)
     const struct session *session = dfu->session;
     const struct region *flash = &session->chip->regions[0];
     const struct dfu_alternate *alternate = dfu->selected;
-    bool lies = dfu->wire.usb->device.vid == GD32_VID; /* sizes of its own, see sheet and string */
-    if (!alternate->mapped || lies || loader_setting(session->loader, "layout"))
+    if (!alternate->mapped || loader_setting(session->loader, "layout"))
         return OK;
     uint64_t odd = first_odd_sector(&alternate->layout, flash);
     if (odd == UINT64_MAX)
         return OK;
+    if (dfu->lies) {
+        session_note(dfu->session,
+                     "this GD32 (serial number %s) does not tell its size, and tells its sectors "
+                     "otherwise than %s has them at 0x%08" PRIx64 ": not checked",
+                     dfu->serial, session->chip->name, odd);
+        return OK;
+    }
     if (session->force_signature) {
         session_note(dfu->session, "the device's flash is not divided as that of %s: forced",
                      session->chip->name);
@@ -140,6 +145,8 @@ int dfu_open(struct dfu *dfu, struct error *err)
         rc = usb_claim(dfu->wire.usb, dfu->wire.interface, err);
     if (rc == OK && runtime)
         return send_away(dfu, err);
+    if (rc == OK)
+        dfu_gd32_mend(dfu);
     if (rc == OK)
         rc = override_layout(dfu, err);
     if (rc != OK)

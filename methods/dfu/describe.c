@@ -4,6 +4,7 @@
  */
 #include "dfu/dfu.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -146,6 +147,22 @@ int dfu_hint_memories(const struct dfu *dfu, struct error *err)
         text_append(known, sizeof known, "\n%u  %s", dfu->alternates[i].number,
                     dfu->alternates[i].description);
     return error_hint(err, "%s", known);
+}
+
+int dfu_no_memory(const struct dfu *dfu, const char *done, const struct span *span,
+                  struct error *err)
+{
+    const uint64_t last = span->start + span->size - 1;
+    if (!dfu->kilobytes) {
+        error_refuse(err, "size",
+                     "the device has no memory that can be %s at 0x%08" PRIx64 "..0x%08" PRIx64,
+                     done, span->start, last);
+        return dfu_hint_memories(dfu, err);
+    }
+    return error_refuse(err, "size",
+                        "this GD32 has %u KiB of flash, as its serial number %s says: nothing can "
+                        "be %s at 0x%08" PRIx64 "..0x%08" PRIx64,
+                        dfu->kilobytes, dfu->serial, done, span->start, last);
 }
 
 struct dfu_alternate *dfu_alternate_for(struct dfu *dfu, const struct span *span, uint8_t access)

@@ -59,6 +59,9 @@ static int dfu_info(struct session *session, struct device_info *info, struct er
     for (size_t i = 0; i < dfu->count; i++)
         device_info_add(info, i ? "" : "memory", "%u  %s", dfu->alternates[i].number,
                         dfu->alternates[i].description);
+    if (dfu->kilobytes)
+        device_info_add(info, "flash", "%u KiB, by the serial number %s of this GD32",
+                        dfu->kilobytes, dfu->serial);
     device_info_add(info, "block", "%u bytes", dfu->transfer);
     return OK;
 }
@@ -97,10 +100,7 @@ static int check_fits(struct dfu *dfu, const struct job *job, struct error *err)
         const struct segment *s = &job->image->segments[i];
         const struct span span = {s->address, s->length};
         if (s->memory == MEM_FLASH && !dfu_alternate_for(dfu, &span, DFU_WRITABLE))
-            return error_refuse(err, "size",
-                                "the device has no memory to write at 0x%08" PRIx64 "..0x%08" PRIx64
-                                " (it has %s)",
-                                s->address, s->address + s->length - 1, dfu->selected->description);
+            return dfu_no_memory(dfu, "written", &span, err);
     }
     return OK;
 }

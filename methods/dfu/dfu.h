@@ -37,7 +37,10 @@ struct dfu {
     struct dfu_alternate alternates[DFU_ALTERNATES_MAX];
     size_t count;
     struct dfu_alternate *selected;
-    bool unfinished; /* a program was begun and did not come to its end: it is not started */
+    bool lies;          /* what it says of its memory's sectors is not to be trusted */
+    char serial[32];    /* GD32: says the size of its flash … */
+    unsigned kilobytes; /* … which is this; 0: it is not told */
+    bool unfinished;    /* a program was begun and did not come to its end: it is not started */
     bool left;
     bool wrote; /* there is a program to start */
 };
@@ -56,8 +59,17 @@ int dfu_select(struct dfu *dfu, struct dfu_alternate *alternate, struct error *e
 /* Lists the device's memories as the error's hint; the error's status. */
 int dfu_hint_memories(const struct dfu *dfu, struct error *err);
 
+/* ERR_REFUSED "size": it has no memory there that can be "written", "erased" … */
+int dfu_no_memory(const struct dfu *dfu, const char *done, const struct span *span,
+                  struct error *err);
+
 /* The alternate whose layout has the whole span with that access; NULL: none. */
 struct dfu_alternate *dfu_alternate_for(struct dfu *dfu, const struct span *span, uint8_t access);
+
+/* ---- gd32.c ---- */
+
+/* Puts right what a GD32 says of its flash, by its serial number. */
+void dfu_gd32_mend(struct dfu *dfu);
 
 /* ---- connect.c ---- */
 

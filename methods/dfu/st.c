@@ -103,13 +103,8 @@ static int check_erasable(struct dfu *dfu, const struct span *ranges, size_t cou
                           struct error *err)
 {
     for (size_t i = 0; i < count; i++)
-        if (!dfu_alternate_for(dfu, &ranges[i], DFU_ERASABLE)) {
-            error_refuse(err, "size",
-                         "the device has no memory that can be erased at 0x%08" PRIx64
-                         "..0x%08" PRIx64,
-                         ranges[i].start, ranges[i].start + ranges[i].size - 1);
-            return dfu_hint_memories(dfu, err);
-        }
+        if (!dfu_alternate_for(dfu, &ranges[i], DFU_ERASABLE))
+            return dfu_no_memory(dfu, "erased", &ranges[i], err);
     return OK;
 }
 
@@ -230,10 +225,7 @@ static int write_to_memory(struct dfu *dfu, const struct job *job, const struct 
 {
     struct dfu_alternate *alternate = dfu_alternate_for(dfu, run, DFU_WRITABLE);
     if (!alternate)
-        return error_set(err, ERR_PROTOCOL,
-                         "the device has no memory that can be written at 0x%08" PRIx64
-                         "..0x%08" PRIx64,
-                         run->start, run->start + run->size - 1);
+        return dfu_no_memory(dfu, "written", run, err);
     struct writing *w = malloc(sizeof *w);
     if (!w)
         return error_memory(err);
@@ -311,10 +303,7 @@ int dfu_st_read(struct dfu *dfu, uint64_t address, uint8_t *bytes, size_t length
     struct dfu_alternate *alternate = dfu_alternate_for(dfu, &span, DFU_READABLE);
     size_t most = (size_t)BLOCKS_MAX * dfu->transfer;
     if (!alternate)
-        return error_set(err, ERR_PROTOCOL,
-                         "the device has no memory that can be read at 0x%08" PRIx64
-                         "..0x%08" PRIx64,
-                         address, address + length - 1);
+        return dfu_no_memory(dfu, "read", &span, err);
     int rc = dfu_select(dfu, alternate, err);
     if (rc == OK)
         rc = dfu_make_idle(&dfu->wire, err);

@@ -47,6 +47,8 @@ static const struct {
     {&vmodel_dfu_st, "stm32f407xx", "poll-huge,stalls"},
     {&vmodel_dfu_st, "stm32f407xx", "garbage"},
     {&vmodel_dfu_st, "stm32f407xx", "gd32"},
+    {&vmodel_dfu_st, "stm32f042x6", "gd32"},
+    {&vmodel_dfu_st, "stm32f042x6", "gd32,half"},
     {&vmodel_dfu_st, "stm32f407xx", "silent"},
     {&vmodel_dfu_st, "stm32f407xx", "stalls"},
     {&vmodel_dfu_st, "stm32f407xx", "strict"},
@@ -475,6 +477,53 @@ static void a_smaller_part_refuses_what_it_has_no_room_for(void **state)
     dfu_bench_free(bench);
 }
 
+/* Its loader tells the same layout for every size; its serial number tells the truth. */
+static void a_gd32_is_as_large_as_its_serial_number_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *variant, *says;
+        uint32_t room;
+    } cases[] = {{"gd32", "32 KiB of flash, as its serial number 3C6J", 32 * KIB},
+                 {"gd32,half", "16 KiB of flash, as its serial number 3C4J", 16 * KIB}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dfu_bench *bench = st("stm32f042x6", cases[i].variant);
+        struct device_info info = {0};
+        dfu_image(bench, bench->base, cases[i].room);
+        dfu_assert_ok(bench, dfu_runs(bench, NULL));
+        assert_true(dfu_holds_image(bench));
+        uint8_t last = bench->flash[0];
+        dfu_image(bench, bench->base + cases[i].room, 1);
+        dfu_bench_remake(bench);
+        dfu_assert_ok(bench, dfu_connects(bench, NULL));
+        dfu_assert_ok(bench, method_dfu.info(&bench->session, &info, &bench->err));
+        assert_non_null(strstr(info.lines[5].text, cases[i].says + 26));
+        assert_int_equal(dfu_erases(bench), ERR_REFUSED);
+        assert_string_equal(bench->err.check, "size");
+        dfu_assert_says(bench, cases[i].says);
+        assert_int_equal(dfu_writes(bench), ERR_REFUSED);
+        dfu_assert_says(bench, cases[i].says);
+        assert_int_equal(bench->flash[0], last);
+        dfu_bench_free(bench);
+    }
+}
+
+/* Pages of 1 KiB, and no sign of the chip: a row with other pages is none of these. */
+static void a_gd32_is_checked_as_far_as_it_tells(void **state)
+{
+    (void)state;
+    struct dfu_bench *bench = st("stm32f072xb", "gd32");
+    assert_int_equal(dfu_connects(bench, NULL), ERR_REFUSED);
+    assert_string_equal(bench->err.check, "signature");
+    dfu_assert_says(bench, "128*001Kg");
+    dfu_bench_free(bench);
+    const struct vconfig wrong = {.variant = "gd32", .faults = {.wrong_id = true}};
+    bench = dfu_bench_new(&vmodel_dfu_st, "stm32f407xx", &wrong);
+    dfu_assert_ok(bench, dfu_connects(bench, NULL));
+    assert_non_null(strstr(bench->notes, "serial number 3CGJ"));
+    dfu_bench_free(bench);
+}
+
 /* ---- starting ---- */
 
 static void an_empty_chip_is_not_started(void **state)
@@ -605,6 +654,8 @@ int main(void)
         CASE(another_chip_is_refused_unless_forced),
         CASE(the_board_s_layout_wins_over_a_device_that_lies),
         CASE(a_smaller_part_refuses_what_it_has_no_room_for),
+        CASE(a_gd32_is_as_large_as_its_serial_number_says),
+        CASE(a_gd32_is_checked_as_far_as_it_tells),
         CASE(an_empty_chip_is_not_started),
         CASE(maple_is_started_by_a_reset_of_the_bus),
         CASE(a_loader_is_brought_to_idle_from_wherever_it_is),

@@ -17,7 +17,7 @@ static const struct device {
     {&vmodel_dfu_st, "stm32f407xx", "stalls", true},
     {&vmodel_dfu_st, "stm32f072xb", "strict", true},
     {&vmodel_dfu_st, "stm32h743xx", NULL, true},
-    {&vmodel_dfu_st, "stm32f407xx", "gd32", true},
+    {&vmodel_dfu_st, "stm32f042x6", "gd32", true},
     {&vmodel_dfu_maple, "stm32f103xb", NULL, true},
     {&vmodel_dfu_plain, "lpc1769", NULL, false},
 };

@@ -197,11 +197,25 @@ static void a_short_string_says_that_it_is_longer(void **state)
 static void gd32_has_ids_and_a_serial_of_its_own(void **state)
 {
     (void)state;
-    struct dfu_bench *bench = opened("stm32f407xx", "gd32");
-    assert_int_equal(bench->usb->device.vid, 0x28e9);
-    assert_int_equal(bench->usb->device.pid, 0x0189);
-    assert_string_equal(bench->usb->device.serial, "3CBJ");
-    dfu_bench_free(bench);
+    static const struct {
+        const char *chip, *variant, *serial, *layout;
+    } cases[] = {
+        {"stm32f042x6", "gd32", "3C6J", "512*002Kg"},
+        {"stm32f042x6", "gd32,half", "3C4J", "512*002Kg"},
+        {"stm32f072xb", "gd32", "3CBJ", "512*002Kg"},
+        {"stm32f072xb", "gd32,half", "3C8J", "512*002Kg"},
+        {"stm32f407xx", "gd32", "3CGJ", "04*016Kg"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dfu_bench *bench = opened(cases[i].chip, cases[i].variant);
+        char text[256];
+        assert_int_equal(bench->usb->device.vid, 0x28e9);
+        assert_int_equal(bench->usb->device.pid, 0x0189);
+        assert_string_equal(bench->usb->device.serial, cases[i].serial);
+        assert_true(usb_string(bench->usb, 4, text, sizeof text));
+        assert_non_null(strstr(text, cases[i].layout));
+        dfu_bench_free(bench);
+    }
 }
 
 static void a_wrong_one_is_divided_otherwise(void **state)
@@ -537,6 +551,15 @@ static void erasing_and_programming_take_their_time(void **state)
     dfu_bench_free(bench);
 }
 
+static void behind_its_flash_a_small_part_has_nothing(void **state)
+{
+    (void)state;
+    struct dfu_bench *bench = opened("stm32f042x6", "gd32,half");
+    command_ends(bench, "21 01 0000 0000 0005 [21 00 3c 00 08]", 0, 5);
+    command_ends(bench, "21 01 0000 0000 0005 [21 00 40 00 08]", 8, 10);
+    dfu_bench_free(bench);
+}
+
 /* ---- leaving ---- */
 
 static void a_silent_one_leaves_without_an_answer(void **state)
@@ -573,6 +596,7 @@ int main(void)
         CASE(descriptors_are_those_of_the_roms),
         CASE(an_alternate_that_does_not_exist_stalls),
         CASE(a_short_string_says_that_it_is_longer),
+        CASE(behind_its_flash_a_small_part_has_nothing),
         CASE(gd32_has_ids_and_a_serial_of_its_own),
         CASE(a_wrong_one_is_divided_otherwise),
         CASE(a_download_is_taken_in_two_states_only),

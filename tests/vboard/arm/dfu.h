@@ -78,6 +78,7 @@ struct dfu_board {
     const struct vstm32_family *family; /* NULL: no STM32 */
     struct vstm32_options options;
     struct vstm32_flash controller;
+    uint32_t room; /* DfuSe: bytes of internal flash; a small part has less than the chip's row */
     unsigned node;
     bool boot_pin; /* every reset stays in the loader */
     bool loader;   /* else the application has the chip */
@@ -125,6 +126,11 @@ struct dfu_face {
     uint8_t ep0;
 };
 void dfu_identify(struct dfu_board *board, const struct dfu_face *face);
+
+/* GD32's loader: its name of the flash, where it is another one than ST's would be; its ids, and
+ * its serial number in `serial`. */
+void dfu_gd32_name(const struct dfu_board *board, char text[DFU_TEXT]);
+void dfu_gd32_face(const struct dfu_board *board, struct dfu_face *face, char serial[DFU_TEXT]);
 
 /* In the loader or in the application, as the configuration says; the last step of making one. */
 void dfu_board_start(struct dfu_board *board, bool application);

@@ -50,7 +50,7 @@ static struct place place_of(struct dfu_board *board, uint64_t address, size_t l
     const struct region *flash = &board->chip->regions[0];
     const struct stm32_part *part = board->chip->stm32;
     if (board->alternate == INTERNAL && address >= flash->start &&
-        address + length <= flash->start + flash->size)
+        address + length <= flash->start + board->room)
         return (struct place){&board->flash, (uint32_t)(address - flash->start), false, false};
     if (has_external(board) && board->alternate == EXTERNAL && address >= QSPI_START &&
         address + length <= QSPI_START + board->qspi.size)
@@ -219,7 +219,9 @@ static bool st_upload(struct dfu_board *board, uint16_t block, uint8_t *bytes, s
         board->code = is_open(board) ? ERR_ADDRESS : ERR_VENDOR;
         return false;
     }
-    size_t end = place.options ? board->chip->stm32->option_bytes : place.memory->size;
+    size_t end = place.options    ? board->chip->stm32->option_bytes
+                 : place.external ? place.memory->size
+                                  : board->room;
     size_t left = end - place.offset;
     *length = *length < left ? *length : left;
     memcpy(bytes, place.memory->bytes + place.offset, *length);
@@ -315,6 +317,8 @@ static void name_memories(struct dfu_board *board, const struct family *family, 
 {
     char *flash = board->texts[3], *second = board->texts[4];
     name_flash(board, family, flash);
+    if (variant_has(variant, "gd32"))
+        dfu_gd32_name(board, flash);
     board->alternates = 1;
     if (variant_has(variant, "garbage"))
         (void)snprintf(flash + strlen(flash), DFU_TEXT - strlen(flash), "\x7f?,9/0xzz");
@@ -346,8 +350,10 @@ static void loader_serial(const struct dfu_board *board, char text[CDC_TEXT_MAX]
 static void describe(struct dfu_board *board, const char *variant)
 {
     const struct family *family = family_of(board->chip);
-    char serial[CDC_TEXT_MAX];
+    char serial[CDC_TEXT_MAX], raw[DFU_TEXT];
     bool gd32 = variant_has(variant, "gd32");
+    uint32_t size = (uint32_t)board->chip->regions[0].size;
+    board->room = variant_has(variant, "half") ? size / 2 : size;
     board->transfer = family->transfer;
     if (board->manners == MANNERS_NAK)
         board->manners = family->manners;
@@ -358,21 +364,22 @@ static void describe(struct dfu_board *board, const char *variant)
     board->silent_leave = gd32 || variant_has(variant, "silent");
     loader_serial(board, serial);
     name_memories(board, family, variant);
-    dfu_identify(board, &(struct dfu_face){
-                            .vid = gd32 ? 0x28e9 : 0x0483,
-                            .pid = gd32 ? 0x0189 : 0xdf11,
-                            .bcd = 0x2200,
-                            .manufacturer = gd32 ? "GigaDevice" : "STMicroelectronics",
-                            .product = gd32 ? "GD32 DFU Bootloader" : "STM32  BOOTLOADER",
-                            .serial = gd32 ? "\x01\x06\x06\x03"
-                                             "3CBJ"
-                                           : serial,
-                            .protocol = 2,
-                            .attributes = 0x0b,
-                            .detach = 255,
-                            .version = 0x011a,
-                            .ep0 = 64,
-                        });
+    struct dfu_face face = {
+        .vid = 0x0483,
+        .pid = 0xdf11,
+        .bcd = 0x2200,
+        .manufacturer = "STMicroelectronics",
+        .product = "STM32  BOOTLOADER",
+        .serial = serial,
+        .protocol = 2,
+        .attributes = 0x0b,
+        .detach = 255,
+        .version = 0x011a,
+        .ep0 = 64,
+    };
+    if (gd32)
+        dfu_gd32_face(board, &face, raw);
+    dfu_identify(board, &face);
 }
 
 static struct vusb *create(const struct vconfig *config)
