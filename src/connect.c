@@ -143,7 +143,11 @@ static int connect_again(struct engine *engine, struct error *err)
     engine->arrived = true;
     if (enter_await_return(engine, err) || open_link(engine, err))
         return error_status(err);
-    return engine->target.method->connect(&engine->session, err);
+    int status = engine->target.method->connect(&engine->session, err);
+    if (!status || !engine->session.comes_back)
+        return status;
+    return error_set(err, ERR_NO_ANSWER,
+                     "its application was asked to leave for its bootloader, and came back");
 }
 
 /* `touch`: also a port of which nothing is known. It is asked before it is touched: it may be in

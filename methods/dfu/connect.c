@@ -10,17 +10,24 @@ enum {
     MAPLE_LOW = 2,  /* alternate for programs at 08002000 */
     MAPLE_HIGH = 1, /* at 08005000 */
     MAPLE_HIGH_START = 0x08005000,
+    LEAVING_US = 1 * SECOND, /* beyond the time that it takes for itself */
 };
 
-/* An application in run-time mode: DFU 1.1 §5.1. What comes back is the loader. */
+/* An application in run-time mode: DFU 1.1 §5.1. What comes back is the loader, or who knows what:
+ * it has gone first, so that the wait for its return does not meet it on its way out. */
 static int send_away(struct dfu *dfu, struct error *err)
 {
     uint16_t milliseconds = dfu->detach_timeout < 1000 ? dfu->detach_timeout : 1000;
+    const uint64_t patience = (uint64_t)milliseconds * MILLISECOND + LEAVING_US;
     int rc = dfu_detach(&dfu->wire, milliseconds, err);
     if (rc == OK && !(dfu->attributes & DFU_WILL_DETACH))
         rc = usb_reset(dfu->wire.usb, err);
     if (rc == ERR_PERMISSION || rc == ERR_STALL)
         return error_context(err, "asking the application for DFU mode");
+    if (rc == OK && !dfu_await_leaving(&dfu->wire, patience)) {
+        error_set(err, ERR_NO_ANSWER, "the application was asked to leave for DFU mode, and stays");
+        return error_hint(err, "reset the board, or bring it into DFU mode by hand");
+    }
     dfu->session->comes_back = true;
     return error_set(err, ERR_GONE, "the application was asked to leave for DFU mode");
 }

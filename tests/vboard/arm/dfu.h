@@ -7,6 +7,7 @@
 #define VBOARD_DFU_H
 
 #include "base/clock.h"
+#include "dfu_runtime.h"
 #include "stm32_flash.h"
 #include "usb_klipper.h"
 #include "usb_model.h"
@@ -83,6 +84,8 @@ struct dfu_board {
     bool boot_pin; /* every reset stays in the loader */
     bool loader;   /* else the application has the chip */
     struct vusb_klipper klipper;
+    struct dfu_runtime runtime;
+    const char *variant;
 
     /* what it says it is */
     struct vusb_identity identity;

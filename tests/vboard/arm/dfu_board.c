@@ -15,6 +15,7 @@ enum {
     STATUS_BYTES = 6,
     HUGE_MS = 0xffffff,
     LOADER_US = 300 * MILLISECOND,  /* from a reset until the loader is on the bus */
+    RUNTIME_US = 250 * MILLISECOND, /* the same for an application with a DFU interface */
     KLIPPER_US = 200 * MILLISECOND, /* the same for Klipper */
 };
 
@@ -46,16 +47,21 @@ static uint64_t start(struct dfu_board *board, bool application, uint64_t now)
 {
     forget(board);
     vusb_klipper_stop(&board->klipper);
+    board->runtime.running = false;
     board->loader = !application;
     if (board->loader) {
         board->usb.identity = &board->identity;
         return now + LOADER_US;
     }
-    if (!vusb_klipper_start(&board->klipper, board->chip, board->node, &board->flash,
-                            board->program))
+    if (vusb_klipper_start(&board->klipper, board->chip, board->node, &board->flash,
+                           board->program)) {
+        board->usb.identity = &board->klipper.face.identity;
+        return now + KLIPPER_US;
+    }
+    if (!dfu_runtime_start(&board->runtime, board->flash.bytes + board->program))
         return UINT64_MAX;
-    board->usb.identity = &board->klipper.face.identity;
-    return now + KLIPPER_US;
+    board->usb.identity = &board->runtime.identity;
+    return now + RUNTIME_US;
 }
 
 static void restart(struct dfu_board *board, bool application)
@@ -65,6 +71,18 @@ static void restart(struct dfu_board *board, bool application)
         board->usb.bus->detach(board->usb.bus, back_at);
     else
         board->usb.back_at = back_at;
+}
+
+/* The application has been sent away, for the loader as a rule. */
+static void leave_runtime(struct dfu_board *board)
+{
+    bool lost = board->runtime.lost;
+    if (lost && board->usb.bus)
+        board->usb.bus->detach(board->usb.bus, UINT64_MAX);
+    else if (lost)
+        board->usb.back_at = UINT64_MAX;
+    else
+        restart(board, board->runtime.stubborn);
 }
 
 void dfu_leave(struct dfu_board *board, bool application, uint64_t microseconds)
@@ -85,8 +103,10 @@ static void board_bus_reset(struct vusb *dev)
     struct dfu_board *board = board_of(dev);
     if (board->loader)
         board->loader_kind->bus_reset(board);
-    else
+    else if (!board->runtime.running)
         vusb_klipper_bus_reset(&board->klipper);
+    else if (dfu_runtime_bus_reset(&board->runtime, dfu_now(board)))
+        leave_runtime(board);
 }
 
 static void board_alternate(struct vusb *dev, uint8_t interface, uint8_t alternate)
@@ -286,23 +306,29 @@ static enum vusb_answer board_control(struct vusb *dev, const struct vusb_setup 
                                       uint8_t *data, size_t *length)
 {
     struct dfu_board *board = board_of(dev);
-    return board->loader ? loader_control(board, setup, data, length)
-                         : vusb_klipper_control(&board->klipper, dev->bus, setup, data, length);
+    if (board->loader)
+        return loader_control(board, setup, data, length);
+    return board->runtime.running
+               ? dfu_runtime_control(&board->runtime, dfu_now(board), setup, data, length)
+               : vusb_klipper_control(&board->klipper, dev->bus, setup, data, length);
 }
 
 static enum vusb_answer board_out(struct vusb *dev, uint8_t endpoint, const uint8_t *packet,
                                   size_t length)
 {
     struct dfu_board *board = board_of(dev);
-    return board->loader ? VUSB_STALL
-                         : vusb_klipper_out(&board->klipper, dev->bus, endpoint, packet, length);
+    return board->loader || board->runtime.running
+               ? VUSB_STALL
+               : vusb_klipper_out(&board->klipper, dev->bus, endpoint, packet, length);
 }
 
 static enum vusb_answer board_in(struct vusb *dev, uint8_t endpoint, uint8_t *packet,
                                  size_t *length)
 {
     struct dfu_board *board = board_of(dev);
-    return board->loader ? VUSB_STALL : vusb_klipper_in(&board->klipper, endpoint, packet, length);
+    return board->loader || board->runtime.running
+               ? VUSB_STALL
+               : vusb_klipper_in(&board->klipper, endpoint, packet, length);
 }
 
 /* ---- time ---- */
@@ -311,7 +337,8 @@ static uint64_t board_next(const struct vusb *dev)
 {
     const struct dfu_board *board = (const struct dfu_board *)dev;
     if (!board->loader)
-        return vusb_klipper_next(&board->klipper);
+        return board->runtime.running ? dfu_runtime_next(&board->runtime)
+                                      : vusb_klipper_next(&board->klipper);
     uint64_t done = board->state == DNBUSY ? board->busy_until : UINT64_MAX;
     return done < board->leave_at ? done : board->leave_at;
 }
@@ -319,6 +346,11 @@ static uint64_t board_next(const struct vusb *dev)
 static void board_tick(struct vusb *dev)
 {
     struct dfu_board *board = board_of(dev);
+    if (board->runtime.running) {
+        if (dfu_runtime_leaves(&board->runtime, dfu_now(board)))
+            leave_runtime(board);
+        return;
+    }
     if (!board->loader) {
         if (vusb_klipper_leaves(&board->klipper, dev->bus))
             restart(board, false);
@@ -366,6 +398,7 @@ struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_l
     board->option_bytes = config->options;
     board->faults = config->faults;
     board->node = config->node;
+    board->variant = variant;
     board->boot_pin = !config->app;
     board->manners = variant_has(variant, "strict")   ? MANNERS_STRICT
                      : variant_has(variant, "stalls") ? MANNERS_STALL
@@ -375,55 +408,9 @@ struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_l
     return board;
 }
 
-/* String 1 to 3, then one for each alternate. */
-static void put_strings(struct dfu_board *board, const struct dfu_face *face)
-{
-    const char *const first[] = {face->manufacturer, face->product, face->serial};
-    for (size_t i = 0; i < 3; i++)
-        (void)snprintf(board->texts[i], DFU_TEXT, "%s", first[i]);
-    for (size_t i = 0; i < 3 + board->alternates; i++)
-        board->strings[i] = board->texts[i];
-}
-
-static size_t put_configuration(struct dfu_board *board, const struct dfu_face *face)
-{
-    uint8_t *c = board->configuration;
-    size_t length = 9 + 9 * board->alternates + 9;
-    const uint8_t head[] = {9, 2, (uint8_t)length, 0, 1, 1, 0, 0xc0, 50};
-    memcpy(c, head, sizeof head);
-    for (size_t i = 0; i < board->alternates; i++) {
-        const uint8_t one[] = {9, 4, 0, (uint8_t)i, 0, 0xfe, 1, face->protocol, (uint8_t)(4 + i)};
-        memcpy(c + 9 + 9 * i, one, sizeof one);
-    }
-    uint8_t *f = c + 9 + 9 * board->alternates;
-    f[0] = 9;
-    f[1] = 0x21;
-    f[2] = face->attributes;
-    put_le16(f + 3, face->detach);
-    put_le16(f + 5, board->transfer);
-    put_le16(f + 7, face->version);
-    return length;
-}
-
-void dfu_identify(struct dfu_board *board, const struct dfu_face *face)
-{
-    const uint8_t device[] = {18, 1, 0x00, 0x01, 0, 0, 0, face->ep0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 1};
-    memcpy(board->device, device, sizeof device);
-    put_le16(board->device + 8, face->vid);
-    put_le16(board->device + 10, face->pid);
-    put_le16(board->device + 12, face->bcd);
-    put_strings(board, face);
-    board->identity = (struct vusb_identity){
-        .device = board->device,
-        .configuration = board->configuration,
-        .configuration_length = put_configuration(board, face),
-        .strings = board->strings,
-        .string_count = 3 + board->alternates,
-    };
-}
-
 void dfu_board_start(struct dfu_board *board, bool application)
 {
+    dfu_runtime_init(&board->runtime, board->variant, &board->identity);
     uint64_t back_at = start(board, application, 0);
     board->usb.back_at = board->loader ? 0 : back_at; /* a loader is there already */
 }
