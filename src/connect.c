@@ -11,7 +11,10 @@
 #include "klipper/klipper.h"
 #include "prove.h"
 
-enum { UDEV_US = 2 * SECOND }; /* until a device that has come belongs to its users */
+enum {
+    UDEV_US = 2 * SECOND, /* until a device that has come belongs to its users */
+    RETURNS_MAX = 2,      /* how often one is waited for that leaves when it is connected to */
+};
 
 static uint32_t first_baud(const struct engine *engine)
 {
@@ -135,17 +138,19 @@ static void prepare_session(struct engine *engine)
 }
 
 /* An application in DFU's run-time mode was told to leave: what comes back at its place is the
- * bootloader. */
+ * bootloader. A bootloader that had to be reset may come back as the application first. */
 static int connect_again(struct engine *engine, struct error *err)
 {
-    engine_close_link(engine);
-    prepare_session(engine);
-    engine->arrived = true;
-    if (enter_await_return(engine, err) || open_link(engine, err))
-        return error_status(err);
-    int status = engine->target.method->connect(&engine->session, err);
-    if (!status || !engine->session.comes_back)
-        return status;
+    for (int returns = 0; returns < RETURNS_MAX; returns++) {
+        engine_close_link(engine);
+        prepare_session(engine);
+        engine->arrived = true;
+        if (enter_await_return(engine, err) || open_link(engine, err))
+            return error_status(err);
+        int status = engine->target.method->connect(&engine->session, err);
+        if (!status || !engine->session.comes_back)
+            return status;
+    }
     return error_set(err, ERR_NO_ANSWER,
                      "its application was asked to leave for its bootloader, and came back");
 }

@@ -162,6 +162,8 @@ int dfu_open(struct dfu *dfu, struct error *err)
     if (!alternate)
         return report_no_memory(dfu, err);
     rc = dfu_select(dfu, alternate, err);
+    /* An earlier host had ended its image and left it at that: who comes back is to be seen. */
+    dfu->session->comes_back = rc == ERR_GONE && dfu->wire.reset;
     if (rc == OK)
         rc = check_chip(dfu, err);
     return rc == OK ? check_regions(dfu, err) : rc;

@@ -83,7 +83,15 @@ int dfu_fuses(struct session *session, struct fuse fuses[FUSES_MAX], size_t *cou
               struct error *err);
 int dfu_set_fuse(struct session *session, const char *name, uint32_t value, struct error *err);
 
-/* ---- st.c: DfuSe ---- */
+/* ---- st.c, st_read.c: DfuSe ---- */
+
+enum { DFU_ST_FIRST = 2, DFU_ST_BLOCKS = 0xfffe }; /* number of the first block of data; how many */
+
+int dfu_st_set_address(struct dfu *dfu, uint64_t address, struct error *err);
+/* Of the memory that is selected, from dfuIDLE to dfuIDLE; at most DFU_ST_BLOCKS blocks. `advance`:
+ * it is the phase's own work. */
+int dfu_st_read_run(struct dfu *dfu, uint64_t address, uint8_t *bytes, size_t length, bool advance,
+                    struct error *err);
 
 int dfu_st_erase(struct dfu *dfu, const struct span *ranges, size_t count, struct error *err);
 int dfu_st_erase_all(struct dfu *dfu, struct error *err);

@@ -14,8 +14,6 @@
 
 enum {
     COMMAND_BLOCK = 0,
-    FIRST_BLOCK = 2,
-    BLOCKS_MAX = 0xfffe,
     COMMAND_ADDRESS = 0x21,
     COMMAND_ERASE = 0x41,
     COMMAND_UNPROTECT = 0x92,
@@ -67,7 +65,7 @@ static int command_with_address(struct dfu *dfu, uint8_t command, uint64_t addre
     return send_command(dfu, bytes, sizeof bytes, duration, err);
 }
 
-static int set_address(struct dfu *dfu, uint64_t address, struct error *err)
+int dfu_st_set_address(struct dfu *dfu, uint64_t address, struct error *err)
 {
     int rc = command_with_address(dfu, COMMAND_ADDRESS, address, &address_takes, err);
     return rc == OK ? OK : error_context(err, "setting address 0x%08" PRIx64, address);
@@ -144,12 +142,25 @@ static size_t block_length(const struct writing *w, size_t n)
 static int send_block_once(struct writing *w, size_t n, size_t length, struct error *err)
 {
     struct dfu_status status;
-    int rc = w->pointed ? OK : set_address(w->dfu, w->base, err);
+    int rc = w->pointed ? OK : dfu_st_set_address(w->dfu, w->base, err);
     if (rc != OK)
         return rc;
     w->pointed = true;
-    rc = dfu_download(&w->dfu->wire, (uint16_t)(FIRST_BLOCK + n), w->bytes, length, err);
+    rc = dfu_download(&w->dfu->wire, (uint16_t)(DFU_ST_FIRST + n), w->bytes, length, err);
     return rc == OK ? dfu_await(&w->dfu->wire, &status, &write_takes, err) : rc;
+}
+
+/* A device that was asked too early for its taste fails after the work as well as before it: what
+ * is there already must not be programmed twice. */
+static bool is_there(struct writing *w, size_t n, size_t length)
+{
+    uint8_t found[DFU_TRANSFER_MAX];
+    struct error ignored;
+    const uint64_t address = w->base + n * w->size;
+    if (w->dfu->described && !(w->dfu->attributes & DFU_CAN_UPLOAD))
+        return false;
+    return dfu_st_read_run(w->dfu, address, found, length, false, &ignored) == OK &&
+           memcmp(found, w->bytes, length) == 0;
 }
 
 /* Some ROMs refuse a block at a boundary of their own (512 KiB on F7) until the address is set
@@ -160,6 +171,10 @@ static int send_block(struct writing *w, size_t n, size_t length, struct error *
     for (int tries = 0; (rc == ERR_STALL || rc == ERR_PROTOCOL) && tries < RETRIES; tries++) {
         w->pointed = false;
         rc = dfu_make_idle(&w->dfu->wire, err);
+        if (rc == OK && is_there(w, n, length))
+            return OK;
+        if (rc == OK)
+            rc = dfu_make_idle(&w->dfu->wire, err);
         if (rc == OK)
             rc = send_block_once(w, n, length, err);
     }
@@ -215,7 +230,7 @@ static bool next_run(struct dfu *dfu, const struct image *image, uint64_t from, 
     if (!end)
         return false;
     end = (end + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    uint64_t most = (uint64_t)BLOCKS_MAX * dfu->transfer;
+    uint64_t most = (uint64_t)DFU_ST_BLOCKS * dfu->transfer;
     *run = (struct span){start, end - start < most ? end - start : most};
     return true;
 }
@@ -263,53 +278,10 @@ int dfu_st_write_area(struct dfu *dfu, uint64_t address, const uint8_t *bytes, s
                       struct error *err)
 {
     struct dfu_status status;
-    int rc = set_address(dfu, address, err);
+    int rc = dfu_st_set_address(dfu, address, err);
     if (rc == OK)
-        rc = dfu_download(&dfu->wire, FIRST_BLOCK, bytes, length, err);
+        rc = dfu_download(&dfu->wire, DFU_ST_FIRST, bytes, length, err);
     return rc == OK ? dfu_await(&dfu->wire, &status, &write_takes, err) : rc;
-}
-
-/* ---- reading ---- */
-
-/* From the pointer on, in blocks of the device's own size; a short one ends the memory. */
-static int read_run(struct dfu *dfu, uint64_t address, uint8_t *bytes, size_t length,
-                    struct error *err)
-{
-    int rc = set_address(dfu, address, err);
-    if (rc == OK)
-        rc = dfu_abort(&dfu->wire, err);
-    for (size_t at = 0; at < length && rc == OK;) {
-        size_t part = length - at < dfu->transfer ? length - at : dfu->transfer;
-        if (session_stopped(dfu->session))
-            return session_interrupted(err);
-        ssize_t got = dfu_upload(&dfu->wire, (uint16_t)(FIRST_BLOCK + at / dfu->transfer),
-                                 bytes + at, part, err);
-        if (got < 0)
-            return error_context(err, "reading 0x%08" PRIx64, address + at);
-        if ((size_t)got != part)
-            return error_set(err, ERR_PROTOCOL,
-                             "reading 0x%08" PRIx64 ": %zd bytes came instead of %zu", address + at,
-                             got, part);
-        session_advance(dfu->session, part);
-        at += part;
-    }
-    /* Back to dfuIDLE, whatever the last block made of it. */
-    return rc == OK ? dfu_make_idle(&dfu->wire, err) : rc;
-}
-
-int dfu_st_read(struct dfu *dfu, uint64_t address, uint8_t *bytes, size_t length, struct error *err)
-{
-    const struct span span = {address, length};
-    struct dfu_alternate *alternate = dfu_alternate_for(dfu, &span, DFU_READABLE);
-    size_t most = (size_t)BLOCKS_MAX * dfu->transfer;
-    if (!alternate)
-        return dfu_no_memory(dfu, "read", &span, err);
-    int rc = dfu_select(dfu, alternate, err);
-    if (rc == OK)
-        rc = dfu_make_idle(&dfu->wire, err);
-    for (size_t at = 0; at < length && rc == OK; at += most)
-        rc = read_run(dfu, address + at, bytes + at, length - at < most ? length - at : most, err);
-    return rc;
 }
 
 /* ---- leaving ---- */
@@ -329,9 +301,9 @@ int dfu_st_leave(struct dfu *dfu, uint64_t address, struct error *err)
     if (rc == OK)
         rc = dfu_make_idle(&dfu->wire, err);
     if (rc == OK)
-        rc = set_address(dfu, address, err);
+        rc = dfu_st_set_address(dfu, address, err);
     if (rc == OK)
-        rc = dfu_download(&dfu->wire, FIRST_BLOCK, NULL, 0, err);
+        rc = dfu_download(&dfu->wire, DFU_ST_FIRST, NULL, 0, err);
     if (rc != OK)
         return rc;
     rc = dfu_status(&dfu->wire, &status, LEAVE_US, err);

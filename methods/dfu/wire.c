@@ -162,9 +162,14 @@ bool dfu_await_leaving(struct dfu_wire *wire, uint64_t patience)
 static int towards_idle(struct dfu_wire *wire, const struct dfu_status *status, struct error *err)
 {
     uint64_t poll = (uint64_t)status->poll * MILLISECOND;
+    int rc;
     switch (status->state) {
     case DFU_ERROR:
         return dfu_clear(wire, err);
+    case DFU_MANIFEST_WAIT_RESET: /* §A.2.10: nothing else leads out of it */
+        rc = usb_reset(wire->usb, err);
+        wire->reset = rc == ERR_GONE;
+        return rc;
     case DFU_IDLE:
         return dfu_clear(wire, err); /* a status that is not OK */
     case DFU_DNBUSY:

@@ -55,6 +55,7 @@ struct dfu_wire {
     uint8_t interface;
     enum dfu_manners manners;
     bool garbage; /* its poll timeouts are known to be wrong: 5 ms instead */
+    bool reset;   /* it left over the reset that dfu_make_idle() had to give it */
 };
 
 /* How long an operation may take at the most, and takes typically (microseconds). */
@@ -73,7 +74,8 @@ int dfu_abort(struct dfu_wire *wire, struct error *err);
 int dfu_clear(struct dfu_wire *wire, struct error *err);
 int dfu_detach(struct dfu_wire *wire, uint16_t milliseconds, struct error *err);
 
-/* Whatever it was in the middle of: to dfuIDLE. ERR_PROTOCOL if it cannot be brought there. */
+/* Whatever it was in the middle of: to dfuIDLE. ERR_PROTOCOL if it cannot be brought there;
+ * ERR_GONE with wire->reset: it waited for a reset of the bus, and left over it. */
 int dfu_make_idle(struct dfu_wire *wire, struct error *err);
 
 /*

@@ -587,6 +587,63 @@ static void a_loader_is_brought_to_idle_from_wherever_it_is(void **state)
         }
 }
 
+static void end_an_image(struct dfu_bench *bench)
+{
+    dfu_bench_open(bench, NULL);
+    dfu_trace(bench, "01 0b 0002 0000 0000\n"
+                     "21 01 0000 0000 0400 <\n"
+                     "a1 03 0000 0000 0006 -> 00 .. .. .. 05 00\n"
+                     "21 01 0001 0000 0000\n"
+                     "a1 03 0000 0000 0006 -> 00 .. .. .. 08 00\n");
+    dfu_bench_close(bench);
+}
+
+/* dfu-util without -R leaves stm32duino so: only a reset of the bus leads out. */
+static void one_that_waits_for_a_reset_gets_it(void **state)
+{
+    (void)state;
+    struct dfu_bench *bench = dfu_bench_new(&vmodel_dfu_maple, "stm32f103xb", NULL);
+    dfu_image(bench, bench->loader.start, 5000);
+    memset(bench->out, 0, 4); /* no program: the loader comes back */
+    end_an_image(bench);
+    assert_int_equal(dfu_connects(bench, NULL), ERR_GONE);
+    assert_true(bench->session.comes_back);
+    dfu_ends(bench);
+    dfu_assert_ok(bench, dfu_runs(bench, NULL));
+    assert_true(dfu_holds_image(bench));
+    dfu_bench_free(bench);
+    const struct vconfig options = {.variant = "runtime"}; /* its application, which can be asked */
+    bench = dfu_bench_new(&vmodel_dfu_maple, "stm32f103xb", &options);
+    dfu_image(bench, bench->loader.start, 5000);
+    put_le32(bench->out, 0x20002000);
+    end_an_image(bench);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(dfu_connects(bench, NULL), ERR_GONE);
+        assert_true(bench->session.comes_back);
+        dfu_ends(bench);
+    }
+    dfu_assert_ok(bench, dfu_runs(bench, NULL));
+    assert_true(dfu_holds_image(bench));
+    dfu_bench_free(bench);
+}
+
+/* A strict device whose first work was over sooner than it was asked for seems patient. The block
+ * that it fails over then is in its flash, which takes nothing twice. */
+static void a_block_that_is_there_already_is_not_programmed_again(void **state)
+{
+    (void)state;
+    static const char *const chips[] = {"stm32f072xb", "stm32f407xx", "stm32g0b1xx"};
+    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++) {
+        struct dfu_bench *bench = st_with(chips[i], "strict,looks", 9000);
+        memset(bench->flash, 0xff, sizeof bench->flash);
+        dfu_assert_ok(bench, dfu_connects(bench, NULL));
+        dfu_assert_ok(bench, dfu_writes(bench)); /* nothing was erased before */
+        assert_true(dfu_holds_image(bench));
+        assert_int_equal(bench->advanced, 9000);
+        dfu_bench_free(bench);
+    }
+}
+
 /* ---- speed ---- */
 
 /* What 128 KiB need on F407: its sectors' erase times, 16 us a byte, and the blocks' way over the
@@ -659,6 +716,8 @@ int main(void)
         CASE(an_empty_chip_is_not_started),
         CASE(maple_is_started_by_a_reset_of_the_bus),
         CASE(a_loader_is_brought_to_idle_from_wherever_it_is),
+        CASE(one_that_waits_for_a_reset_gets_it),
+        CASE(a_block_that_is_there_already_is_not_programmed_again),
         CASE(writing_takes_what_flash_and_bus_need),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,8 +277,8 @@ static void a_difference_in_either_memory_is_found(void **state)
         assert_int_equal(plan(run), OK);
         struct step *verify = &run->plan.steps[3];
         assert_int_equal(verify->kind, STEP_VERIFY);
-        run->plan.steps[1] = *verify; /* nothing but comparing; the erase step has ranges */
-        free(run->plan.steps[2].ranges);
+        free(run->plan.steps[1].ranges); /* nothing but comparing */
+        run->plan.steps[1] = *verify;
         run->plan.count = 2;
         *places[i] ^= 1;
         assert_int_equal(execute(run, NULL), ERR_VERIFY);

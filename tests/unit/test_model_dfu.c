@@ -560,6 +560,17 @@ static void behind_its_flash_a_small_part_has_nothing(void **state)
     dfu_bench_free(bench);
 }
 
+static void one_that_looks_programs_nothing_twice(void **state)
+{
+    (void)state;
+    struct dfu_bench *bench = opened("stm32f072xb", "looks");
+    memset(bench->flash, 0xff, 4096);
+    command_ends(bench, "21 01 0000 0000 0005 [21 00 00 00 08]", 0, 5);
+    command_ends(bench, "21 01 0002 0000 0004 [01 02 03 04]", 0, 5);
+    command_ends(bench, "21 01 0002 0000 0004 [01 02 03 04]", 6, 10);
+    dfu_bench_free(bench);
+}
+
 /* ---- leaving ---- */
 
 static void a_silent_one_leaves_without_an_answer(void **state)
@@ -596,6 +607,7 @@ int main(void)
         CASE(descriptors_are_those_of_the_roms),
         CASE(an_alternate_that_does_not_exist_stalls),
         CASE(a_short_string_says_that_it_is_longer),
+        CASE(one_that_looks_programs_nothing_twice),
         CASE(behind_its_flash_a_small_part_has_nothing),
         CASE(gd32_has_ids_and_a_serial_of_its_own),
         CASE(a_wrong_one_is_divided_otherwise),

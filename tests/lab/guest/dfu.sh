@@ -69,41 +69,6 @@ holds h743_has_its_part "$work/h743" "$work/c.bin" 0
 holds h743_qspi_has_its_part "$work/qspi" "$work/a.bin" 0
 usb_stop h743
 
-# ---- an application with a DFU interface (run-time mode): detached, and flashed through it ----
-run_time_board() { # NAME VARIANT
-    local name=$1 board=generic-stm32f072xb at=0x08000000 app=1209:0001
-    firmware "$work/a.bin" $at 20000 1
-    firmware "$work/b.bin" $at 20000 2
-    cp "$work/b.bin" "$work/$name"
-    usb_board "$name" $board -m dfu --app --variant "$2" --flash "$work/$name" || return
-    run dfu-util -l
-    expect "${name}_dfu_util_lists" 0 "Found Runtime: \\[$app\\]"
-    run dfu-util -d $app -e
-    expect "${name}_dfu_util_detaches" 0
-    run await 20 usb_is "$name" 0483:df11
-    expect "${name}_is_in_dfu_mode" 0
-    udevadm settle --timeout=20
-    run dfu-util -d 0483:df11 -a 0 -s $at:leave -D "$work/a.bin"
-    expect "${name}_dfu_util_writes" 0 'File downloaded successfully'
-    holds "${name}_has_it" "$work/$name" "$work/a.bin" 0
-    run await 20 usb_is "$name" $app
-    expect "${name}_is_its_application_again" 0
-    udevadm settle --timeout=20
-    run dfu-util -d $app,0483:df11 -a 0 -s $at:leave -D "$work/b.bin"
-    expect "${name}_dfu_util_writes_from_run_time" 0 'File downloaded successfully'
-    holds "${name}_has_that_too" "$work/$name" "$work/b.bin" 0
-    run await 20 usb_is "$name" $app
-    udevadm settle --timeout=20
-    run "$mflash" -b $board -m dfu -d "${bus_path[$name]}" "$work/a.bin@$at"
-    expect "${name}_mflash_writes_from_run_time" 0
-    holds "${name}_has_what_mflash_wrote" "$work/$name" "$work/a.bin" 0
-    run await 20 usb_is "$name" $app
-    expect "${name}_mflash_starts_it" 0
-    usb_stop "$name"
-}
-run_time_board runtime runtime
-run_time_board detaching runtime,will-detach
-
 # ---- loaders that leave when they are done: stm32duino, and a plain one; a restart brings them back ----
 plain_board() { # NAME BOARD VID:PID ALT START OFFSET STACK
     local name=$1 board=$2 id=$3 alt=$4 start=$5 offset=$6 stack=$7

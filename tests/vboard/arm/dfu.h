@@ -41,6 +41,7 @@ enum {
     ERR_TARGET = 0x01,
     ERR_WRITE = 0x03,
     ERR_ERASE = 0x04,
+    ERR_PROG = 0x06,
     ERR_ADDRESS = 0x08,
     ERR_NOT_DONE = 0x09,
     ERR_VENDOR = 0x0b,
@@ -98,6 +99,7 @@ struct dfu_board {
     bool silent_leave;               /* it is gone before it answers */
     uint32_t poll_erase, poll_write; /* milliseconds, told whatever it takes; 0: the truth */
     bool poll_zero, poll_huge;
+    bool looks; /* it looks before it programs, and fails where anything is not erased */
 
     /* the state machine */
     uint8_t state, code, alternate;

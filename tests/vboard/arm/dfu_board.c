@@ -403,6 +403,7 @@ struct dfu_board *dfu_board_new(const struct vconfig *config, const struct dfu_l
     board->manners = variant_has(variant, "strict")   ? MANNERS_STRICT
                      : variant_has(variant, "stalls") ? MANNERS_STALL
                                                       : MANNERS_NAK;
+    board->looks = variant_has(variant, "looks");
     board->poll_zero = variant_has(variant, "poll0");
     board->poll_huge = variant_has(variant, "poll-huge");
     return board;

@@ -162,6 +162,14 @@ static uint64_t program_options(struct dfu_board *board, uint32_t offset)
     return vstm32_option_time(board->family);
 }
 
+static bool is_blank(const struct place *place, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (place->memory->bytes[place->offset + i] != 0xff)
+            return false;
+    return true;
+}
+
 static uint64_t program(struct dfu_board *board)
 {
     uint64_t address = board->pointer + (uint64_t)(board->block - 2u) * board->transfer;
@@ -170,6 +178,8 @@ static uint64_t program(struct dfu_board *board)
         fail(board, ERR_VENDOR);
     else if (!place.memory)
         fail(board, ERR_ADDRESS);
+    else if (board->looks && !is_blank(&place, board->length))
+        fail(board, ERR_PROG);
     else if (place.options)
         return program_options(board, place.offset);
     else if (place.external)
