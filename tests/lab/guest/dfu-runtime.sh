@@ -36,4 +36,4 @@ run_time_board() { # NAME VARIANT
 }
 run_time_board runtime runtime
 run_time_board detaching runtime,will-detach
-finish run-time
+finish dfu-runtime
