@@ -14,7 +14,7 @@ enum {
     RATE_TOLERANCE = 40, /* per mille; ATmega data sheets: 8 data bits, about 4 % in all */
     QUEUE_MAX = 1 << 20,
     FIFO_TRIGGER = 14, /* of a 16550's receiver, as Linux sets it */
-    HURRY_MAX = 64, /* steps in which neither time passes nor a byte moves */
+    HURRY_MAX = 64,    /* steps in which neither time passes nor a byte moves */
 };
 
 /* ---- queues ---- */
