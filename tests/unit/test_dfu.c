@@ -38,6 +38,8 @@ static const struct {
     {&vmodel_dfu_st, "stm32f070xb", NULL},
     {&vmodel_dfu_st, "stm32f072xb", NULL},
     {&vmodel_dfu_st, "stm32f072xb", "strict"},
+    {&vmodel_dfu_st, "stm32f072xb", "at32"},
+    {&vmodel_dfu_st, "stm32f072xb", "apm32"},
     {&vmodel_dfu_st, "stm32f401xc", NULL},
     {&vmodel_dfu_st, "stm32f405xx", NULL},
     {&vmodel_dfu_st, "stm32f407xx", NULL},

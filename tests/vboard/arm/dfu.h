@@ -137,6 +137,9 @@ void dfu_identify(struct dfu_board *board, const struct dfu_face *face);
 void dfu_gd32_name(const struct dfu_board *board, char text[DFU_TEXT]);
 void dfu_gd32_face(const struct dfu_board *board, struct dfu_face *face, char serial[DFU_TEXT]);
 
+/* Variants `at32` and `apm32`: their ids. */
+void dfu_clone_face(const char *variant, struct dfu_face *face);
+
 /* In the loader or in the application, as the configuration says; the last step of making one. */
 void dfu_board_start(struct dfu_board *board, bool application);
 

@@ -389,6 +389,7 @@ static void describe(struct dfu_board *board, const char *variant)
     };
     if (gd32)
         dfu_gd32_face(board, &face, raw);
+    dfu_clone_face(variant, &face);
     dfu_identify(board, &face);
 }
 

@@ -1,11 +1,13 @@
 /*
- * What GigaDevice's loader of the same protocol says otherwise than ST's (dfu-util's quirks, and
- * GD32VF103's in the field): ids, a serial number of four bytes that is no UTF-16, and in it the
- * size of the flash, while the layout is the same wrong one for all sizes.
+ * The loaders of chips that are made like ST's. Artery's and Geehy's have ids of their own, else
+ * they are as ST's. What GigaDevice's loader of the same protocol says otherwise than ST's
+ * (dfu-util's quirks, and GD32VF103's in the field): ids, a serial number of four bytes that is no
+ * UTF-16, and in it the size of the flash, while the layout is the same wrong one for all sizes.
  */
 #include <stdio.h>
 
 #include "dfu.h"
+#include "variant.h"
 
 enum { KIB = 1024, LETTER_AT = 6 };
 
@@ -41,4 +43,18 @@ void dfu_gd32_face(const struct dfu_board *board, struct dfu_face *face, char se
     face->manufacturer = "GigaDevice";
     face->product = "GD32 DFU Bootloader";
     face->serial = serial;
+}
+
+void dfu_clone_face(const char *variant, struct dfu_face *face)
+{
+    static const struct {
+        const char *word;
+        uint16_t vid, pid;
+    } clones[] = {{"at32", 0x2e3c, 0xdf11}, {"apm32", 0x314b, 0x0106}};
+    for (size_t i = 0; i < sizeof clones / sizeof clones[0]; i++) {
+        if (!variant_has(variant, clones[i].word))
+            continue;
+        face->vid = clones[i].vid;
+        face->pid = clones[i].pid;
+    }
 }
