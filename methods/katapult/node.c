@@ -7,7 +7,7 @@
 
 enum {
     REPLY_SHORTEST = KATAPULT_PACKET_EXTRA, /* NACK and the like */
-    REVIVE_TRIES = 2,                       /* of CONNECT, which leaves no residue */
+    REVIVE_TRIES = 5,                       /* of CONNECT, which leaves no residue */
     BUSY_US = 500 * MILLISECOND,            /* no shipped loader says BUSY */
 };
 
