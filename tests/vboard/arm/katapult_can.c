@@ -4,7 +4,8 @@
  *
  * Variant words beside those of katapult_init(): "assigned" (Klipper runs and a host has given it
  * an id already), "no-canbus-id" (a Katapult of before 9 May 2022), "untagged" (a Klipper whose
- * answer to a query ends with the UUID).
+ * answer to a query ends with the UUID), "bridge" (the node inside of a USB-to-CAN bridge: bridge.c
+ * is its bus).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct board {
     uint8_t block[KLIPPER_APP_BLOCK]; /* of it, not whole yet */
     size_t block_used;
     uint8_t uuid[CANSERIAL_UUID];
+    enum klipper_link runs; /* Klipper that was built for this */
     bool untagged;
     bool answers; /* a query waits for a mailbox, and the main loop waits with it */
 };
@@ -209,7 +211,7 @@ static void start_application(struct board *board)
     board->block_used = 0;
     if (k->state == KATAPULT_APPLICATION)
         klipper_app_start(&board->app, &k->flash, k->start - k->chip->regions[0].start,
-                          KLIPPER_CAN);
+                          board->runs);
 }
 
 static void restarted(struct katapult *k)
@@ -307,6 +309,7 @@ static struct vcan *create(const struct vconfig *config)
     board->serial.node = &board->can;
     board->serial.data = take_data;
     board->line.send = send_app_byte;
+    board->runs = variant_has(config->variant, "bridge") ? KLIPPER_BRIDGE : KLIPPER_CAN;
     if (!katapult_init(&board->katapult, config, &can_link)) {
         free(board);
         return NULL;
