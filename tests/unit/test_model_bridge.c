@@ -199,6 +199,7 @@ static void asked_for_its_bootloader_it_comes_back_as_katapult(void **state)
 {
     (void)state;
     struct bridge_bench *bench = running();
+    bridge_bench_wait(bench, 10 * SECOND);
     commands(bench, 0x02, bench->uuid, -1);
     assert_true(is_gone(bench, 50 * MILLISECOND));
     uint64_t left = clock_now(bench->usb->clock);

@@ -142,8 +142,9 @@ static void follow_node(struct bridge *b)
         return;
     }
     stop_node(b);
+    b->port->ops->tick(b->port); /* comes to the present, */
     katapult_usb_request(b->katapult);
-    b->port->ops->tick(b->port); /* it looks who runs */
+    b->port->ops->tick(b->port); /* and looks who runs */
     choose_program(b);
 }
 
