@@ -17,8 +17,14 @@ bool bridge_find(struct presence *found, const uint8_t uuid[CAN_UUID], const cha
 /* Asks the Klipper on the bridge for its bootloader, on target->interface. */
 int bridge_request(struct engine *engine, struct error *err);
 
-/* After the application was started: waits for its interface, brings it up as it was, and asks for
- * the dictionary over it. */
-int bridge_identify(struct engine *engine, struct klipper_facts *facts, struct error *err);
+/* After the application was started: until `deadline` (monotonic) its interface is waited for and
+ * taken up, at the bit rate of the Klipper that was written; then it is asked for its dictionary.
+ * Afterwards the interface is up. */
+int bridge_identify(struct engine *engine, const struct klipper_facts *wanted, uint64_t deadline,
+                    struct klipper_facts *facts, struct error *err);
+
+/* The same of a bridge that runs: nothing is waited for or taken up before. */
+int bridge_ask(struct engine *engine, const struct klipper_facts *wanted,
+               struct klipper_facts *facts, struct error *err);
 
 #endif

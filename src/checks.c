@@ -292,6 +292,8 @@ static int check_transport(const struct check_input *in, struct error *err)
         what = "it will not be reached over CAN";
     else if (in->method->link == LINK_CAN && klipper->can_bridge)
         what = "on a board that is a node of the bus";
+    else if (in->options->bus && in->method->link != LINK_CAN && !klipper->can_bridge)
+        what = "the board makes its CAN bus no more";
     if (!what)
         return OK;
     char text[256];
@@ -301,13 +303,32 @@ static int check_transport(const struct check_input *in, struct error *err)
     return OK;
 }
 
+/* It makes the rate of its bus, whatever the interface is set to (Klipper docs/CANBUS.md), and is
+ * reached over USB: what is lost are the other nodes, if that is not their rate already. */
+static void tell_bridge_rate(const struct image *image, const struct can_status *bus,
+                             const struct plan_options *options)
+{
+    char text[384];
+    if (!options->warn)
+        return;
+    (void)snprintf(text, sizeof text,
+                   "%s makes its bus one of %" PRIu32 " bit/s, and %s is set to %" PRIu32
+                   ": nodes that were built for another rate than the bridge are not heard of",
+                   first_source(image), image->klipper.can_bitrate, bus->name, bus->bitrate);
+    options->warn(options->user, text);
+}
+
 int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
                            const struct plan_options *options, struct error *err)
 {
     const struct klipper_facts *klipper = &image->klipper;
-    if (!klipper->present || klipper->can_bridge || !klipper->can_bitrate || !bus->bitrate ||
+    if (!klipper->present || !klipper->can_bitrate || !bus->bitrate ||
         klipper->can_bitrate == bus->bitrate)
         return OK;
+    if (klipper->can_bridge) {
+        tell_bridge_rate(image, bus, options);
+        return OK;
+    }
     error_refuse(err, names[CHECK_CAN_BITRATE],
                  "%s is Klipper for a CAN bus at %" PRIu32 " bit/s, but %s runs at %" PRIu32,
                  first_source(image), klipper->can_bitrate, bus->name, bus->bitrate);

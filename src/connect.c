@@ -9,6 +9,7 @@
 #include "engine_room.h"
 #include "enter.h"
 #include "klipper/klipper.h"
+#include "bridge.h"
 #include "prove.h"
 
 enum {
@@ -268,10 +269,10 @@ int engine_ask(struct engine *engine, const struct klipper_facts *wanted,
                struct klipper_facts *answer, struct error *err)
 {
     const struct target *target = &engine->target;
-    bool port = !wanted->can_bitrate;
+    bool port = !wanted->can_bitrate, bridge = prove_over_usb(engine, wanted);
     bool told = target->known && !wanted->serial_baud;
     prepare_session(engine);
-    if (port && told && target->in_loader)
+    if ((port || bridge) && told && target->in_loader)
         return in_bootloader(engine, err);
     if (port && !told && target->method->link == LINK_SERIAL) {
         int status = try_bootloader(engine, err);
@@ -282,7 +283,8 @@ int engine_ask(struct engine *engine, const struct klipper_facts *wanted,
             return status;
         prepare_session(engine);
     }
-    int status = prove_ask(engine, wanted, answer, err);
+    int status =
+        bridge ? bridge_ask(engine, wanted, answer, err) : prove_ask(engine, wanted, answer, err);
     engine_close_link(engine);
     return status;
 }

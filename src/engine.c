@@ -10,6 +10,7 @@
 
 #include "diff.h"
 #include "engine_room.h"
+#include "klipper/can.h"
 #include "prove.h"
 
 const char *board_state_name(enum board_state state)
@@ -126,6 +127,20 @@ static void tell_unverifiable(struct engine *engine, enum memory memory)
     engine_end_phase(engine, STEP_VERIFY, 0, clock_now(engine->session.clock), text);
 }
 
+/* A node is named by its bus, over whatever it was flashed. */
+static void tell_proof(const struct engine *engine, const struct klipper_facts *klipper, char *text,
+                       size_t size)
+{
+    const struct target *target = &engine->target;
+    char uuid[KLIPPER_UUID_TEXT];
+    can_uuid_text(target->uuid, uuid);
+    if (prove_over_usb(engine, klipper))
+        (void)snprintf(text, size, "Klipper %s answers on %s:%s", klipper->version,
+                       target->interface, uuid);
+    else
+        (void)snprintf(text, size, "Klipper %s answers on %s", klipper->version, target->device);
+}
+
 /* Write or verify: the pages that differ, or all of the image's. */
 static int transfer_step(struct engine *engine, const struct plan *plan, const struct step *step,
                          struct diff *diff, struct error *err)
@@ -181,8 +196,7 @@ static int small_step(struct engine *engine, const struct plan *plan, const stru
     } else if (step->kind == STEP_PROVE) {
         status = prove_klipper(engine, plan, err);
         if (engine->result.proven == TRI_TRUE)
-            (void)snprintf(remark, sizeof remark, "Klipper %s answers on %s",
-                           plan->image->klipper.version, engine->target.device);
+            tell_proof(engine, &plan->image->klipper, remark, sizeof remark);
         else
             (void)snprintf(remark, sizeof remark, "no: it does not answer");
     } else if (step->kind == STEP_RESTART) {

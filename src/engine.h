@@ -78,13 +78,16 @@ struct target {
     char probe[256];                  /* -p as given, or "" */
     char interface[CAN_NAME_LONGEST]; /* CAN; else "" */
     uint8_t uuid[CAN_UUID];
-    bool bridge;      /* a node that is reached over its USB side: see bridge.h */
-    uint32_t bitrate; /* of that interface before it went away */
+    bool bridge; /* a node that is reached over its USB side: see bridge.h */
 };
 
 /* Which method, which device: fills `target`, or ERR_NOT_POSSIBLE, ERR_NO_DEVICE (what to do to
  * make it appear, for each method of the board), ERR_AMBIGUOUS (the list). Opens nothing. */
 int target_select(struct target *target, const struct target_request *request, struct error *err);
+
+/* True if the target is a node of a CAN bus that is there now: a bridge that waits in its
+ * bootloader makes none. */
+bool target_has_bus(const struct target *target);
 
 struct engine {
     struct target target;

@@ -56,12 +56,6 @@ static int ask_node(struct engine *engine, struct klipper_facts *answer, struct 
     return can_klipper_identify(session->can, engine->target.uuid, answer, err);
 }
 
-static int ask_on_bus(struct engine *engine, struct klipper_facts *answer, struct error *err)
-{
-    return engine->target.method->link == LINK_CAN ? ask_node(engine, answer, err)
-                                                   : bridge_identify(engine, answer, err);
-}
-
 static int ask_on_port(struct engine *engine, const struct klipper_facts *wanted,
                        struct klipper_facts *answer, struct error *err)
 {
@@ -69,10 +63,15 @@ static int ask_on_port(struct engine *engine, const struct klipper_facts *wanted
     return status ? status : klipper_identify(engine->session.serial, answer, err);
 }
 
+bool prove_over_usb(const struct engine *engine, const struct klipper_facts *wanted)
+{
+    return wanted->can_bitrate && engine->target.method->link != LINK_CAN;
+}
+
 int prove_ask(struct engine *engine, const struct klipper_facts *wanted,
               struct klipper_facts *answer, struct error *err)
 {
-    return wanted->can_bitrate ? ask_on_bus(engine, answer, err)
+    return wanted->can_bitrate ? ask_node(engine, answer, err)
                                : ask_on_port(engine, wanted, answer, err);
 }
 
@@ -82,7 +81,9 @@ static int ask(struct engine *engine, const struct klipper_facts *wanted,
     bool stays_open = stays_on_link(engine);
     uint64_t deadline = clock_in(engine->session.clock, PATIENCE_US);
     for (;;) {
-        int status = prove_ask(engine, wanted, answer, err);
+        int status = prove_over_usb(engine, wanted)
+                         ? bridge_identify(engine, wanted, deadline, answer, err)
+                         : prove_ask(engine, wanted, answer, err);
         if (!status)
             return OK;
         if (engine->stop && *engine->stop)

@@ -11,7 +11,11 @@
  */
 int prove_klipper(struct engine *engine, const struct plan *plan, struct error *err);
 
-/* Asks the application once what it is, over the link of `wanted`. Errors as klipper_identify. */
+/* True for a node of a CAN bus that is flashed over USB: a bridge, which bridge.h asks. */
+bool prove_over_usb(const struct engine *engine, const struct klipper_facts *wanted);
+
+/* Asks any other application once what it is, over the link of `wanted`. Errors as
+ * klipper_identify. */
 int prove_ask(struct engine *engine, const struct klipper_facts *wanted,
               struct klipper_facts *answer, struct error *err);
 

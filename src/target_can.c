@@ -40,19 +40,26 @@ static int no_node_named(const struct target *target, struct error *err)
                       target->interface);
 }
 
-/* The bootloader in which a bridge is flashed: the first of the board's that is a USB device. */
-static const struct loader *usb_loader(const struct target_request *request)
+/* The bootloader in which a bridge is flashed: the one in which it waits; else one that the image
+ * was linked for, and rather one that starts programs nowhere else: its Klipper leads there, while
+ * the ROM loader takes what any bootloader starts. NULL: the board has none on USB. */
+static const struct loader *usb_loader(const struct target_request *request,
+                                       const struct presence *presence)
 {
+    enum { WAITS = 4, SUITS = 2, ONE_START = 1 };
     const struct loader *best = NULL;
+    int best_rank = -1;
     for (size_t i = 0; i < request->board->loader_count; i++) {
         const struct loader *loader = &request->board->loaders[i];
         const struct method *method = method_find(loader->method);
-        bool usb = method && !method->probe && loader->usb_count;
+        if (!method || method->probe || !loader->usb_count)
+            continue;
         bool suits = !request->suits || request->suits(request->context, loader);
-        if (usb && suits)
-            return loader;
-        if (usb && !best)
+        int rank = (presence_has_id(presence, loader->usb, loader->usb_count) ? WAITS : 0) +
+                   (suits ? SUITS : 0) + (loader->has_start ? ONE_START : 0);
+        if (rank > best_rank)
             best = loader;
+        best_rank = rank > best_rank ? rank : best_rank;
     }
     return best;
 }
@@ -60,7 +67,7 @@ static const struct loader *usb_loader(const struct target_request *request)
 static int take_bridge(struct target *target, const struct target_request *request,
                        const struct presence *presence, struct error *err)
 {
-    const struct loader *loader = usb_loader(request);
+    const struct loader *loader = usb_loader(request, presence);
     if (!loader)
         return error_set(err, ERR_NOT_POSSIBLE,
                          "%s is the bridge of its own bus (USB, %s), and %s has no bootloader on "
@@ -76,6 +83,11 @@ static int take_bridge(struct target *target, const struct target_request *reque
         (void)snprintf(target->device, sizeof target->device, "%s",
                        target->method->link == LINK_USB ? presence->device : presence->tty);
     return OK;
+}
+
+bool target_has_bus(const struct target *target)
+{
+    return target->interface[0] && (target->method->link == LINK_CAN || target->bridge);
 }
 
 int target_take_node(struct target *target, const struct target_request *request, struct error *err)

@@ -128,11 +128,9 @@ int app_target(struct app *app, const struct board *board, const struct image *i
         return OK;
     request.offline = false;
     warn_of_host(app, request.device);
-    if (app->options.bring_up && app->engine.target.method->link == LINK_CAN &&
-        can_bring_up(app->options.interface ? app->options.interface : "can0",
-                     app->options.bring_up, err))
-        return error_status(err);
     int status = select_waiting(app, &request, err);
+    if (!status && app->options.bring_up && target_has_bus(&app->engine.target))
+        status = can_bring_up(app->engine.target.interface, app->options.bring_up, err);
     app->report.device = app->engine.target.device;
     return status ? status : app_add_region(app, err);
 }

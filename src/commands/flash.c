@@ -70,7 +70,7 @@ int app_plan(struct app *app, struct image *image, struct plan *plan, bool verif
     if (app_board(app, image, &board, err) || try_plan(app, board, image, verify, err) ||
         app_target(app, board, image, err))
         return error_status(err);
-    if (app->engine.target.interface[0] && check_bus(app, image, err))
+    if (target_has_bus(&app->engine.target) && check_bus(app, image, err))
         return error_status(err);
     return make_plan(app, board, image, plan, verify, true, err);
 }

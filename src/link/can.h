@@ -39,7 +39,10 @@ struct can_status {
     char name[CAN_NAME_LONGEST];
     bool up;
     bool physical; /* false: vcan, or unix: */
-    bool line;     /* an adapter on a tty (slcan): its driver cannot restart after bus-off */
+    bool line;     /* an adapter on a tty (slcan) */
+    /* Its driver takes no restart-ms, and refuses a command that has it (slcan, gs_usb): what
+     * becomes of bus-off is the adapter's own business. */
+    bool restarts_itself;
     uint32_t bitrate;
     enum can_bus_state state;
     uint32_t restart_ms;

@@ -33,6 +33,9 @@ bool can_is_unix(const char *name);
 
 /* ---- the interface ---- */
 
+/* What `ip link set … type can bitrate N` has to say besides. */
+const char *can_restart_words(const struct can_status *status);
+
 /* can_status(), can_interfaces() and can_bring_up()'s look at its rights, on a given machine. The
  * bit rate and the state come from netlink, and so from this one. */
 int can_status_on(const struct host *host, struct can_status *status, const char *name,

@@ -42,14 +42,15 @@ static bool set_queue(const char *name)
     return done;
 }
 
-static void hint_commands(const char *name, uint32_t bitrate, struct error *err)
+static void hint_commands(const struct can_status *status, uint32_t bitrate, struct error *err)
 {
+    const char *name = status->name;
     error_hint(err,
                "sudo ip link set %s down\n"
-               "sudo ip link set %s type can bitrate %u restart-ms %d\n"
+               "sudo ip link set %s type can bitrate %u%s\n"
                "sudo ip link set %s txqueuelen %d\n"
                "sudo ip link set %s up",
-               name, name, (unsigned)bitrate, RESTART_MS, name, QUEUE_WANTED, name);
+               name, name, (unsigned)bitrate, can_restart_words(status), name, QUEUE_WANTED, name);
 }
 
 static int check(const struct can_status *status, uint32_t bitrate, struct error *err)
@@ -58,7 +59,7 @@ static int check(const struct can_status *status, uint32_t bitrate, struct error
     if (!can_may_configure(host_here())) {
         error_set(err, ERR_PERMISSION, "%s: taking it up at %u bit/s needs administrator's rights",
                   status->name, (unsigned)bitrate);
-        hint_commands(status->name, bitrate, err);
+        hint_commands(status, bitrate, err);
         return ERR_PERMISSION;
     }
     if (status->up && status->bitrate != bitrate && status->state != CAN_BUS_OFF &&
@@ -72,15 +73,15 @@ static int check(const struct can_status *status, uint32_t bitrate, struct error
     return OK;
 }
 
-/* Down, configured, up. Not every driver can restart by itself: that is no reason to leave it down.
- */
+/* Down, configured, up. A driver that refuses to restart after bus-off is no reason to leave it
+ * down. */
 static bool restart(const struct can_status *status, uint32_t bitrate)
 {
     const char *name = status->name;
     if ((status->up && can_do_stop(name) != 0) ||
         (status->physical && can_set_bitrate(name, bitrate) != 0))
         return false;
-    if (status->physical && !status->line && status->restart_ms == 0)
+    if (status->physical && !status->restarts_itself && status->restart_ms == 0)
         (void)can_set_restart_ms(name, RESTART_MS);
     return can_do_start(name) == 0;
 }
@@ -101,7 +102,7 @@ int can_bring_up(const char *name, uint32_t bitrate, struct error *err)
     if ((status.queue < QUEUE_WANTED && !set_queue(name)) ||
         (!runs && !restart(&status, bitrate))) {
         error_set(err, ERR_FAILED, "%s: the kernel refuses %u bit/s", name, (unsigned)bitrate);
-        hint_commands(name, bitrate, err);
+        hint_commands(&status, bitrate, err);
         return ERR_FAILED;
     }
     return OK;

@@ -58,6 +58,14 @@ static void read_sysfs(const struct host *host, struct can_status *status)
     host_path(path, "%s/class/net/%s/device/subsystem", host->sys, name);
     status->physical = host_link_name(path, driver, sizeof driver);
     status->line = !status->physical; /* netlink knows better than sysfs whether it is virtual */
+    host_path(path, "%s/class/net/%s/device/driver", host->sys, name);
+    status->restarts_itself =
+        status->line || (host_link_name(path, driver, sizeof driver) && !strcmp(driver, "gs_usb"));
+}
+
+const char *can_restart_words(const struct can_status *status)
+{
+    return status->restarts_itself ? "" : " restart-ms 100";
 }
 
 int can_status_on(const struct host *host, struct can_status *status, const char *name,
@@ -147,9 +155,9 @@ static void advise_up(const struct can_status *status, char *text, size_t size)
 {
     char rate[16];
     if (status->physical)
-        (void)snprintf(text, size,
-                       "%s is down: `sudo ip link set %s up type can bitrate %s restart-ms 100`%s",
+        (void)snprintf(text, size, "%s is down: `sudo ip link set %s up type can bitrate %s%s`%s",
                        status->name, status->name, rate_text(status, rate, sizeof rate),
+                       can_restart_words(status),
                        status->bitrate ? "" : ", with the rate that the nodes' firmware has");
     else
         (void)snprintf(text, size, "%s is down: `sudo ip link set %s up`", status->name,
@@ -180,7 +188,7 @@ bool can_advice(const struct can_status *status, char *text, size_t size)
     else if (status->state == CAN_BUS_OFF || status->state == CAN_BUS_PASSIVE ||
              status->tx_errors >= ERROR_WARNING)
         advise_wire(status, text, size);
-    else if (told && !status->line && status->restart_ms == 0)
+    else if (told && !status->restarts_itself && status->restart_ms == 0)
         (void)snprintf(text, size,
                        "%s does not recover from bus-off by itself: `sudo ip link set %s down`, "
                        "`sudo ip link set %s up type can restart-ms 100`",

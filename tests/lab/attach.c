@@ -55,17 +55,23 @@ static bool told_to_end(const struct plug *plug, int ms)
     return poll(&fd, 1, ms) > 0;
 }
 
+/* 0: it waits for ever. */
+static void set_patience(int fd, time_t seconds)
+{
+    struct timeval patience = {.tv_sec = seconds};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+}
+
 static int dial(uint16_t tcp)
 {
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons(tcp), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int on = 1;
-    struct timeval patience = {.tv_sec = ANSWER_MS / 1000};
     if (fd < 0)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    set_patience(fd, ANSWER_MS / 1000);
     if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
         return fd;
     close(fd);
@@ -156,9 +162,11 @@ static bool tell_kernel(const char *file, const char *text)
     return done;
 }
 
+/* The kernel would unplug a device that has nothing to say for as long as this socket waits. */
 static bool plug_in(const struct plug *plug, int fd)
 {
     char text[64];
+    set_patience(fd, 0);
     uint32_t bus = be32(plug->record + 288), device = be32(plug->record + 292);
     snprintf(text, sizeof text, "%u %d %u %u", plug->port, fd, (unsigned)(bus << 16 | device),
              (unsigned)be32(plug->record + 296));

@@ -111,7 +111,8 @@ size_t put_klipper(struct bench *bench, size_t offset, const char *config, size_
     char json[2048];
     uLongf length = 2048;
     int size = snprintf(json, sizeof json,
-                        "{\"app\":\"Klipper\",\"commands\":{\"identify offset=%%u count=%%c\":1},"
+                        "{\"app\":\"Klipper\",\"commands\":{\"identify offset=%%u count=%%c\":1,"
+                        "\"reset\":7},"
                         "\"config\":{%s},\"version\":\"v0.12.0-200-gabcdef12\"}",
                         config);
     assert_in_range(size, 1, sizeof json - 1);

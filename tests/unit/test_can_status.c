@@ -283,10 +283,33 @@ static void adapter_that_does_not_tell_is_not_blamed(void **state)
     char text[512];
     struct can_status slcan = {.name = "slcan0", .up = true, .physical = true, .queue = 128};
     assert_false(can_advice(&slcan, text, sizeof text));
-    slcan.line = true; /* newer ones tell, and cannot restart */
+    slcan.line = slcan.restarts_itself = true; /* newer ones tell, and cannot restart */
     slcan.bitrate = 500000;
     slcan.state = CAN_BUS_ACTIVE;
     assert_false(can_advice(&slcan, text, sizeof text));
+}
+
+/* gs_usb refuses the whole command if restart-ms is in it. */
+static void driver_that_knows_no_restart_is_not_told_of_one(void **state)
+{
+    const struct machine_tree *tree = *state;
+    struct can_status status;
+    struct error err;
+    char text[512];
+    plug_in(tree, "can3", "0x40080");
+    tree_put(tree, "sys/bus/usb/drivers/gs_usb/x", "");
+    tree_link(tree, NET "can3/device/subsystem", "%/sys/bus/usb");
+    assert_int_equal(can_status_on(&tree->host, &status, "can3", &err), OK);
+    assert_false(status.restarts_itself);
+    tree_link(tree, NET "can3/device/driver", "%/sys/bus/usb/drivers/gs_usb");
+    assert_int_equal(can_status_on(&tree->host, &status, "can3", &err), OK);
+    assert_true(status.restarts_itself);
+    assert_true(can_advice(&status, text, sizeof text));
+    assert_non_null(strstr(text, "bitrate BITRATE`"));
+    status.up = true;
+    status.state = CAN_BUS_ACTIVE;
+    status.queue = 128;
+    assert_false(can_advice(&status, text, sizeof text));
 }
 
 static void interface_that_is_down_says_how_to_take_it_up(void **state)
@@ -384,6 +407,7 @@ int main(void)
         cmocka_unit_test(healthy_bus_gets_no_advice),
         cmocka_unit_test(each_trouble_has_its_sentence_and_its_command),
         cmocka_unit_test(adapter_that_does_not_tell_is_not_blamed),
+        on_tree(driver_that_knows_no_restart_is_not_told_of_one),
         cmocka_unit_test(interface_that_is_down_says_how_to_take_it_up),
         on_tree(right_to_configure_is_a_capability),
         on_tree(process_that_receives_is_named),

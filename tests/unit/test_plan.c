@@ -356,8 +356,39 @@ static void a_can_image_for_another_bit_rate_is_refused(void **state)
     bus.bitrate = 0; /* slcan and vcan do not tell */
     assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), OK);
     bus.bitrate = 500000;
-    f->image.klipper.can_bridge = true; /* its node is reached over USB */
+}
+
+/* It makes the rate of its bus, and is reached over USB at any. */
+static void a_bridge_for_another_bit_rate_is_told_and_not_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct can_status bus = {.name = "can0", .bitrate = 1000000};
+    f->image.klipper =
+        (struct klipper_facts){.present = true, .can_bridge = true, .can_bitrate = 1000000};
     assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), OK);
+    assert_string_equal(f->warnings, "");
+    f->image.klipper.can_bitrate = 500000;
+    assert_int_equal(plan_check_can_bitrate(&f->image, &bus, &f->options, &f->err), OK);
+    assert_non_null(strstr(f->warnings, "1000000"));
+    assert_non_null(strstr(f->warnings, "500000"));
+}
+
+static void a_bridge_that_will_be_none_is_told(void **state)
+{
+    struct fixture *f = *state;
+    add_bytes(f, MEM_FLASH, 0x08008000, 1000);
+    f->image.klipper = (struct klipper_facts){.present = true};
+    (void)snprintf(f->image.klipper.mcu, sizeof f->image.klipper.mcu, "stm32f446xx");
+    f->options.forced = (1U << CHECK_COUNT) - 1;
+    assert_int_equal(plan(f, "generic-stm32f446xx", "katapult-usb"), OK);
+    assert_null(strstr(f->warnings, "its CAN bus no more"));
+    f->options.bus = true;
+    assert_int_equal(plan(f, "generic-stm32f446xx", "katapult-usb"), OK);
+    assert_non_null(strstr(f->warnings, "its CAN bus no more"));
+    f->warnings[0] = '\0';
+    f->image.klipper.can_bridge = true;
+    assert_int_equal(plan(f, "generic-stm32f446xx", "katapult-usb"), OK);
+    assert_null(strstr(f->warnings, "its CAN bus no more"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -390,6 +421,8 @@ int main(void)
         TEST(a_bootloader_below_its_section_is_refused),
         TEST(a_recipe_knows_no_commands),
         TEST(a_can_image_for_another_bit_rate_is_refused),
+        TEST(a_bridge_for_another_bit_rate_is_told_and_not_refused),
+        TEST(a_bridge_that_will_be_none_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -233,6 +233,35 @@ static void bridge_is_flashed_over_its_usb_side(void **state)
     assert_string_equal(b.target.place, "1-6");
     assert_true(b.target.bridge);
     assert_false(b.target.in_loader);
+    assert_true(target_has_bus(&b.target));
+    end(&b);
+}
+
+/* Both take what starts at 0x08008000; but what was linked for that runs behind Katapult. */
+static bool starts_behind_katapult(const void *context, const struct loader *loader)
+{
+    (void)context;
+    return strcmp(loader->method, "dfu") == 0 || strcmp(loader->method, "katapult-usb") == 0;
+}
+
+static bool starts_where_only_the_rom_does(const void *context, const struct loader *loader)
+{
+    (void)context;
+    return strcmp(loader->method, "dfu") == 0;
+}
+
+static void bridge_with_two_bootloaders_leads_into_the_one_of_its_image(void **state)
+{
+    struct bench b;
+    begin(&b, state);
+    plug_in(&b, "1-6", "1d50", "606f", UUID_CHIP);
+    struct target_request request = {
+        .interface = "can0", .uuid = "87e84657e676", .suits = starts_behind_katapult};
+    assert_int_equal(choose(&b, "btt-octopus-f446", request), OK);
+    assert_string_equal(b.target.method->name, "katapult-usb");
+    request.suits = starts_where_only_the_rom_does;
+    assert_int_equal(choose(&b, "btt-octopus-f446", request), OK);
+    assert_string_equal(b.target.method->name, "dfu");
     end(&b);
 }
 
@@ -245,6 +274,20 @@ static void bridge_that_waits_in_its_bootloader_is_taken_there(void **state)
     assert_int_equal(choose(&b, "generic-stm32f446xx", request), OK);
     assert_string_equal(b.target.device, "/dev/ttyACM3");
     assert_false(b.target.bridge);
+    assert_true(b.target.in_loader);
+    assert_false(target_has_bus(&b.target)); /* can0 went away with it */
+    end(&b);
+}
+
+static void waiting_bridge_is_taken_as_what_it_is_whatever_the_image_was_linked_for(void **state)
+{
+    struct bench b;
+    begin(&b, state);
+    plug_in_port(&b, "1-6", "6177", UUID_CHIP, "ttyACM3");
+    const struct target_request request = {
+        .interface = "can0", .uuid = "87e84657e676", .suits = starts_where_only_the_rom_does};
+    assert_int_equal(choose(&b, "btt-octopus-f446", request), OK);
+    assert_string_equal(b.target.method->name, "katapult-usb");
     assert_true(b.target.in_loader);
     end(&b);
 }
@@ -265,7 +308,9 @@ int main(void)
         TEST(path_of_no_bus_is_a_serial_line),
         TEST(node_is_named_by_interface_and_uuid),
         TEST(bridge_is_flashed_over_its_usb_side),
+        TEST(bridge_with_two_bootloaders_leads_into_the_one_of_its_image),
         TEST(bridge_that_waits_in_its_bootloader_is_taken_there),
+        TEST(waiting_bridge_is_taken_as_what_it_is_whatever_the_image_was_linked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,8 +36,10 @@ static void find(const struct vmemory *flash, uint64_t offset, struct klipper_fa
 
 static bool built_for(const struct klipper_facts *facts, enum klipper_link link)
 {
-    static const char *const names[] = {
-        [KLIPPER_UART] = "UART", [KLIPPER_USB] = "USB", [KLIPPER_CAN] = "CAN"};
+    static const char *const names[] = {[KLIPPER_UART] = "UART",
+                                        [KLIPPER_USB] = "USB",
+                                        [KLIPPER_CAN] = "CAN",
+                                        [KLIPPER_BRIDGE] = "USB-CAN bridge"};
     return strcmp(klipper_transport(facts), names[link]) == 0;
 }
 

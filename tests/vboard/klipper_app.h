@@ -13,7 +13,8 @@
 
 enum { KLIPPER_APP_BLOCK = 64 };
 
-enum klipper_link { KLIPPER_UART, KLIPPER_USB, KLIPPER_CAN };
+/* KLIPPER_BRIDGE: USB is its host's CAN adapter, and it is a node of that bus. */
+enum klipper_link { KLIPPER_UART, KLIPPER_USB, KLIPPER_CAN, KLIPPER_BRIDGE };
 
 struct klipper_app {
     bool running;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "board/chip.h"
+#include "chip_id.h"
 
 enum {
     SET_LINE_CODING = 0x20,
@@ -16,8 +16,6 @@ enum {
     DTR = 1,
     RTS = 2,
     DEFAULT_BAUD = 115200,
-    STM32_ID = 12, /* bytes of the unique device ID register */
-    OTHER_ID = 8,
 };
 
 /* ---- descriptors ---- */
@@ -67,15 +65,10 @@ void cdc_identify(struct cdc_identity *cdc, const struct cdc_face *face)
 
 void cdc_chip_serial(char text[CDC_TEXT_MAX], const struct chip *chip, unsigned node)
 {
-    static const uint8_t other[OTHER_ID] = {0xe6, 0x60, 0xd4, 0xa0, 0xa7, 0x2c, 0x6f, 0x2a};
-    bool stm32 = chip && chip->stm32;
-    size_t length = stm32 ? STM32_ID : OTHER_ID;
-    for (size_t i = 0; i < length; i++) {
-        unsigned byte = stm32 ? 0x40u + 0x10u * node + (unsigned)i : other[i];
-        if (!stm32 && i == length - 1)
-            byte += node;
-        snprintf(text + 2 * i, 3, "%02X", byte & 0xffu);
-    }
+    uint8_t id[CHIP_ID_MAX];
+    size_t length = vchip_id(id, chip, node);
+    for (size_t i = 0; i < length; i++)
+        snprintf(text + 2 * i, 3, "%02X", id[i]);
 }
 
 /* ---- requests ---- */

@@ -15,7 +15,6 @@
 
 enum {
     CANSERIAL_UUID = 6,
-    CANSERIAL_CHIP_ID_MAX = 12,
     CANSERIAL_TRANSMIT = 96, /* bytes; the mailboxes hold three frames more */
     CANSERIAL_MAILBOXES = 3,
     CANSERIAL_FIFO = 3,

@@ -167,4 +167,10 @@ void katapult_work(struct katapult *k);
 /* Flash work is due: erased, or programmed. */
 void katapult_work_due(struct katapult *k);
 
+/* ---- katapult_serial.c ---- */
+
+/* The program in the application's place asks for the loader of vmodel_katapult_usb, for one that
+ * the loader's own board does not know. */
+void katapult_usb_request(struct vserial *katapult);
+
 #endif

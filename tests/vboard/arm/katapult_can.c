@@ -4,7 +4,8 @@
  *
  * Variant words beside those of katapult_init(): "assigned" (Klipper runs and a host has given it
  * an id already), "no-canbus-id" (a Katapult of before 9 May 2022), "untagged" (a Klipper whose
- * answer to a query ends with the UUID).
+ * answer to a query ends with the UUID), "bridge" (the node inside of a USB-to-CAN bridge: bridge.c
+ * is its bus).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "board/chip.h"
 #include "canserial.h"
+#include "chip_id.h"
 #include "katapult.h"
 #include "klipper_app.h"
 #include "variant.h"
@@ -38,7 +40,8 @@ struct board {
     struct vline line;                /* what the application writes to */
     uint8_t block[KLIPPER_APP_BLOCK]; /* of it, not whole yet */
     size_t block_used;
-    uint8_t chip_id[CANSERIAL_CHIP_ID_MAX], uuid[CANSERIAL_UUID];
+    uint8_t uuid[CANSERIAL_UUID];
+    enum klipper_link runs; /* Klipper that was built for this */
     bool untagged;
     bool answers; /* a query waits for a mailbox, and the main loop waits with it */
 };
@@ -208,7 +211,7 @@ static void start_application(struct board *board)
     board->block_used = 0;
     if (k->state == KATAPULT_APPLICATION)
         klipper_app_start(&board->app, &k->flash, k->start - k->chip->regions[0].start,
-                          KLIPPER_CAN);
+                          board->runs);
 }
 
 static void restarted(struct katapult *k)
@@ -287,19 +290,10 @@ static const struct katapult_link can_link = {
 
 /* ---- what it is ---- */
 
-/* STM32: 96 bits of lot and wafer; RP2040, RP2350: the 64 bits of the flash chip or of the OTP. */
 static void name_chip(struct board *board, unsigned n)
 {
-    static const uint8_t rp2_id[] = {0xe6, 0x60, 0xd4, 0xa0, 0xa7, 0x2c, 0x6f, 0x2a};
-    size_t length = board->katapult.chip->stm32 ? CANSERIAL_CHIP_ID_MAX : sizeof rp2_id;
-    for (size_t i = 0; i < length; i++)
-        board->chip_id[i] =
-            board->katapult.chip->stm32 ? (uint8_t)(0x40 + 0x10 * n + i) : rp2_id[i];
-    if (board->katapult.chip->stm32)
-        board->chip_id[length - 1] ^= (uint8_t)(n >> 4);
-    else
-        board->chip_id[length - 1] += (uint8_t)n;
-    canserial_uuid(board->uuid, board->chip_id, length);
+    uint8_t id[CHIP_ID_MAX];
+    canserial_uuid(board->uuid, id, vchip_id(id, board->katapult.chip, n));
     for (size_t i = 0; i < CANSERIAL_UUID; i++)
         snprintf(board->can.name + 2 * i, 3, "%02x", board->uuid[i]);
 }
@@ -315,6 +309,7 @@ static struct vcan *create(const struct vconfig *config)
     board->serial.node = &board->can;
     board->serial.data = take_data;
     board->line.send = send_app_byte;
+    board->runs = variant_has(config->variant, "bridge") ? KLIPPER_BRIDGE : KLIPPER_CAN;
     if (!katapult_init(&board->katapult, config, &can_link)) {
         free(board);
         return NULL;

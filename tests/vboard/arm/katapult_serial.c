@@ -208,6 +208,11 @@ static enum vprogram board_runs(const struct vserial *dev)
     return board->app.running ? VPROGRAM_KLIPPER : VPROGRAM_APPLICATION;
 }
 
+void katapult_usb_request(struct vserial *katapult)
+{
+    katapult_restart(node(board_of(katapult)), KATAPULT_REQUESTED);
+}
+
 static void board_destroy(struct vserial *dev)
 {
     free(dev);

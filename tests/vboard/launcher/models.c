@@ -115,12 +115,15 @@ static bool is_better(const struct model *model, const struct model *than,
 {
     if (!than)
         return true;
+    bool plain = strcmp(model->name, model->method) == 0;
     size_t mine = baud_rank(model, loader), other = baud_rank(than, loader);
     if (mine != other)
         return mine < other;
     if (is_real(model) != is_real(than))
         return is_real(model) != scripted;
-    return !loader->baud_count && model->baud > than->baud;
+    if (!loader->baud_count && model->baud != than->baud)
+        return model->baud > than->baud;
+    return plain; /* a kind of its own (katapult-bridge) is asked for by its name */
 }
 
 /* A serial port with USB of its own can be either. */
