@@ -57,21 +57,32 @@ row 'seconds (median)' mflash peer ratio target
 dfu f407 2.0 generic-stm32f407xx 0x08000000 131072
 dfu f072 - generic-stm32f072xb 0x08000000 61440
 
-# Each round on a board as it comes: what was started is silent.
-hid() { # NAME TARGET BOARD START BYTES
+# Out of the Klipper that runs: each round begins with the same board. What is written is no Klipper, so
+# that neither waits for an answer of it.
+hid() { # NAME TARGET BOARD MCU START BYTES
     local name=$1 board=$3
     wanted "$1, HID" || return
-    firmware "$work/image.bin" "$4" "$5" 1
-    usb_board "$name" "$board" -m hid --pace || return
-    client() { usb_node "$name" 'hidraw*' && HID_SLEEPS=1 python3 tests/lab/clients/hid.py "$node" flash "$work/image.bin"; }
-    after() { usb_stop "$name" && usb_board "$name" "$board" -m hid --pace; }
+    tests/firmware/klipper-image "$work/klipper.bin" "$4" bench "$5"
+    firmware "$work/image.bin" "$5" "$6" 1
+    usb_board "$name" "$board" -m hid --flash "$work/$name" || return
+    run "$mflash" -q -b "$board" -m hid -d "${bus_path[$name]}" "$work/klipper.bin@$5"
+    [ "$status" -eq 0 ] || { cat "$work/err"; return; }
+    usb_stop "$name"
+    cp "$work/$name" "$work/$name.klipper"
+    begin() {
+        cp "$work/$name.klipper" "$work/$name"
+        usb_board "$name" "$board" -m hid --pace --app --flash "$work/$name" && usb_node "$name" 'ttyACM*'
+    }
+    after() { usb_stop "$name" && begin; }
+    client() { HID_SLEEPS=1 python3 tests/lab/clients/hid.py "$node" update "$work/image.bin"; }
+    begin || return
     peer=(client)
-    ours=("$mflash" -q -b "$board" -m hid -d "${bus_path[$name]}" "$work/image.bin@$4")
-    compare "$name, HID, $(($5 / 1024)) KiB" "$2"
+    ours=("$mflash" -q -b "$board" -m hid -d "${bus_path[$name]}" "$work/image.bin@$5")
+    compare "$name, HID out of Klipper, $(($6 / 1024)) KiB" "$2"
     usb_stop "$name"
 }
-hid f103 1.5 btt-skr-mini-e3-v1.2 0x08000800 40960
-hid f407 1.5 generic-stm32f407xx 0x08004000 40960
+hid f103 1.5 btt-skr-mini-e3-v1.2 stm32f103xe 0x08000800 40960
+hid f407 1.5 generic-stm32f407xx stm32f407xx 0x08004000 40960
 
 katapult_can() { # NAME TARGET BOARD START BYTES
     local board=$3 node uuid

@@ -5,11 +5,13 @@ judge of the virtual boards. Plain on purpose: 16 reports, one answer, no second
     hid.py NODE info          which build answers: f1-1k, f1-2k or f4
     hid.py NODE flash FILE    the whole image from the application's start on, then starts it
     hid.py NODE reboot        leaves the bootloader
+    hid.py TTY update FILE    flash, out of the firmware that runs there: touched at 1200 baud
 
-With HID_SLEEPS=1 it takes the pauses of the tool that is common in the field: 1 s after it has found the
-device, 0.5 ms after each report and around each answer.
+With HID_SLEEPS=1 it takes the pauses of the tools that are common in the field: 0.1 s after the touch,
+0.1 s before and after each look whether there is a device, 1 s after each attempt to open it, 0.5 ms after
+each report and around each answer.
 """
-import os, select, sys, time
+import fcntl, glob, os, select, struct, sys, termios, time
 
 COMMAND = b"BTLDCMD"
 RESET_PAGES, REBOOT = b"\0", b"\1"
@@ -72,8 +74,38 @@ class Loader:
             pass  # it may leave before the transfer is over
 
 
+def touch(tty):
+    fd = os.open(tty, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    attributes = termios.tcgetattr(fd)
+    attributes[4] = attributes[5] = termios.B1200
+    termios.tcsetattr(fd, termios.TCSANOW, attributes)
+    fcntl.ioctl(fd, termios.TIOCMBIC, struct.pack("I", termios.TIOCM_DTR))
+    os.close(fd)
+
+
+def come_back(tty):
+    """Touches it, and the hidraw node of what is on the same place of the bus then."""
+    interface = os.path.realpath("/sys/class/tty/%s/device" % os.path.basename(tty))
+    touch(tty)
+    pause(0.1)
+    for _ in range(40):
+        time.sleep(0.1)
+        if os.path.exists(interface):
+            break
+    pause(0.1)
+    for _ in range(100):
+        nodes = glob.glob(os.path.dirname(interface) + "/*/*/hidraw/hidraw*")
+        node = "/dev/" + os.path.basename(nodes[0]) if nodes else ""
+        if node and os.access(node, os.R_OK | os.W_OK):
+            return node
+        time.sleep(1 if SLEEPS else 0.1)
+    sys.exit("no bootloader comes")
+
+
 def main(node, action, *files):
     begun = time.monotonic()
+    if action == "update":
+        node, action = come_back(node), "flash"
     loader = Loader(node)
     print(loader.build)
     if action == "flash":
