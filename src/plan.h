@@ -108,7 +108,8 @@ int plan_check_fuse(const struct method *method, const struct chip *chip, const 
 
 /* The bus that an image will live on: a CAN build at another bit rate is not heard of again: check
  * `can-bitrate`. For a bus or an image that tells no rate, and for images that are no CAN node's,
- * OK; so it is for a bridge's, with a warning, because the bridge makes the rate. To be asked as soon as the interface is known, before anything is sent. */
+ * OK; so it is for a bridge's, with a warning, because the bridge makes the rate. To be asked as
+ * soon as the interface is known, before anything is sent. */
 int plan_check_can_bitrate(const struct image *image, const struct can_status *bus,
                            const struct plan_options *options, struct error *err);
 
