@@ -129,6 +129,41 @@ usb_node() {
     await 20 usb_has "$@" && udevadm settle --timeout=20
 }
 
+# usb_can NAME: sets $can to the CAN interface that the kernel has made of it.
+usb_can() {
+    can=$(ls "/sys/bus/usb/devices/${bus_path[$1]}:1.0/net" 2>/dev/null)
+    [ -n "$can" ]
+}
+usb_has_no_can() {
+    local can
+    ! usb_can "$1"
+}
+usb_can_is_up() { usb_can "$1" && ip -o link show "$can" | grep -q '[<,]UP[,>]'; }
+
+# usb_can_at NAME BITRATE: it is up at that rate.
+usb_can_at() { usb_can_is_up "$1" && ip -o -d link show "$can" | grep -q "bitrate $2 "; }
+
+# soon NAME COMMAND...: a test: the command succeeds within 20 s.
+soon() {
+    local name=$1
+    shift
+    if await 20 "$@"; then ok "$name"; else not_ok "$name" "$(ip -d link show 2>&1)"; fi
+}
+
+# bridge_board OPTIONS...: a USB-to-CAN bridge named octopus, with Katapult and the image $work/a.bin in its
+# flash; with --app that runs, and its interface is $can, and down.
+bridge_board() {
+    head -c 32768 /dev/zero >"$work/flash"
+    cat "$work/a.bin" >>"$work/flash"
+    usb_board octopus btt-octopus-f446 -m katapult-usb --model katapult-bridge --flash "$work/flash" "$@" &&
+        await 20 usb_can octopus
+}
+
+# bridge_image NAME BITRATE: $work/NAME.bin, Klipper lab-NAME for it.
+bridge_image() {
+    tests/firmware/klipper-image "$work/$1.bin" stm32f446xx "lab-$1" 0x08008000 "bridge:$2"
+}
+
 # firmware FILE BASE SIZE SEED [STACK]: a program for a Cortex-M as far as a vector table goes, then noise.
 firmware() {
     python3 - "$@" <<'PY'
