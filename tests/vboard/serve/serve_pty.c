@@ -148,7 +148,7 @@ static void wait_for_something(struct pty_server *port)
          .events = (short)(port->pending ? POLLIN | POLLOUT : POLLIN)},
     };
 
-    server_wait(port->server, line_wake(&port->line), LOOK_EVERY, look, 2);
+    server_wait(port->server, line_next(&port->line), LOOK_EVERY, look, 2);
 }
 
 static void run(struct pty_server *port)
