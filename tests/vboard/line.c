@@ -13,8 +13,7 @@ enum {
     USB_PACKET_NS = 52632,
     RATE_TOLERANCE = 40, /* per mille; ATmega data sheets: 8 data bits, about 4 % in all */
     QUEUE_MAX = 1 << 20,
-    FIFO_TRIGGER = 14, /* of a 16550's receiver, as Linux sets it */
-    HURRY_MAX = 64,    /* steps in which neither time passes nor a byte moves */
+    HURRY_MAX = 64, /* steps in which neither time passes nor a byte moves */
 };
 
 /* ---- queues ---- */
@@ -64,20 +63,11 @@ static void queue_free(struct line_queue *queue)
     *queue = (struct line_queue){0};
 }
 
-/* The moment of byte number `n`, or of the last one if there are fewer; rounded up to microseconds.
- */
-static uint64_t queue_due_at(const struct line_queue *queue, size_t n)
-{
-    if (queue->count == 0)
-        return UINT64_MAX;
-    size_t last = queue->count - 1;
-    uint64_t at = queue->bytes[(queue->head + (n < last ? n : last)) % queue->room].at;
-    return (at + NS - 1) / NS;
-}
-
+/* The moment of the first byte, rounded up to microseconds. */
 static uint64_t queue_due(const struct line_queue *queue)
 {
-    return queue_due_at(queue, 0);
+    const struct line_byte *head = queue_head(queue);
+    return head ? (head->at + NS - 1) / NS : UINT64_MAX;
 }
 
 /* ---- rates ---- */
@@ -301,25 +291,14 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* With the bytes of the wire only as far as number `n` of each direction. */
-static uint64_t next_event(const struct line *line, size_t n)
+uint64_t line_next(const struct line *line)
 {
-    uint64_t next = earlier(queue_due_at(&line->to_device, n), queue_due_at(&line->to_host, n));
+    uint64_t next = earlier(queue_due(&line->to_device), queue_due(&line->to_host));
     if (!line->up && line->device->back_at > line->v.now)
         next = earlier(next, line->device->back_at);
     if (line->power_lost)
         next = earlier(next, line->v.now);
     return earlier(next, line->device->ops->next(line->device));
-}
-
-uint64_t line_next(const struct line *line)
-{
-    return next_event(line, 0);
-}
-
-uint64_t line_wake(const struct line *line)
-{
-    return next_event(line, FIFO_TRIGGER - 1);
 }
 
 static void device_returns(struct line *line)

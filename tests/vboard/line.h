@@ -4,7 +4,7 @@
  * (real time) and virtual_serial.c (virtual time).
  *
  * The driver owns the time: it hands over host bytes with line_write() at line->v.now, calls
- * line_advance() to let time pass, waits no longer than line_wake(), and fetches with line_take()
+ * line_advance() to let time pass, waits no longer than line_next(), and fetches with line_take()
  * what has reached the host. Unpaced, bytes and flash need no time; boot windows stay as they are.
  */
 #ifndef VBOARD_LINE_H
@@ -87,13 +87,6 @@ size_t line_take(struct line *line, uint8_t *bytes, size_t max);
 
 /* Moment of the next event, in microseconds; UINT64_MAX if nothing will happen by itself. */
 uint64_t line_next(const struct line *line);
-
-/*
- * When a server on real time should look again: as line_next(), but bytes in a row are looked at by
- * the fourteen or when the last is there, as a UART's FIFO gives them to a host. Each still has its
- * own moment in line_advance().
- */
-uint64_t line_wake(const struct line *line);
 
 /* Lives through everything due up to `now` (microseconds), in order. */
 void line_advance(struct line *line, uint64_t now);
