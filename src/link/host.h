@@ -66,6 +66,11 @@ struct held {
 /* One pass over /proc for all nodes; this process itself is left out. */
 void host_holders(const struct host *host, struct held *nodes, size_t count);
 
+/* The same for the node at `path`, whatever is there. */
+struct held host_holder(const struct host *host, const char *path);
+
+bool host_is_pty(dev_t device);
+
 /* The first process but this one with a socket that `is` says yes to, given its path below /proc
  * and the process's name. False: none that this user may see. */
 bool host_socket_holder(const struct host *host, bool (*is)(const char *path, const char *process),

@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+
+/* Linux Documentation/admin-guide/devices.txt. */
+enum { PTY_MAJOR_FIRST = 136, PTY_MAJOR_LAST = 143 };
 
 /* The next directory entry that is a number: a process, or a descriptor. 0-based ids are legal. */
 static bool next_number(DIR *dir, int *number)
@@ -134,6 +138,23 @@ void host_holders(const struct host *host, struct held *nodes, size_t count)
             look_at_process(host, pid, nodes, count);
     if (dir)
         (void)closedir(dir);
+}
+
+bool host_is_pty(dev_t device)
+{
+    return major(device) >= PTY_MAJOR_FIRST && major(device) <= PTY_MAJOR_LAST;
+}
+
+struct held host_holder(const struct host *host, const char *path)
+{
+    struct held node = {.path = path};
+    struct stat is;
+    if (stat(path, &is) == 0 && S_ISCHR(is.st_mode)) {
+        node.device = is.st_rdev;
+        node.instance = host_is_pty(is.st_rdev) ? is.st_dev : 0;
+    }
+    host_holders(host, &node, 1);
+    return node;
 }
 
 /* Has this process such a socket? */

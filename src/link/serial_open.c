@@ -1,6 +1,5 @@
 /*
  * Opening: which backend a name means, the lock, and what to tell the user when it cannot be had.
- * Node numbers: Linux Documentation/admin-guide/devices.txt.
  */
 #include "link/backend.h"
 
@@ -12,12 +11,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "link/host.h"
 
-enum { PTY_MAJOR_FIRST = 136, PTY_MAJOR_LAST = 143, NEAREST_MAX = 4 };
+enum { NEAREST_MAX = 4 };
 
 struct serial *serial_allocate(size_t size, const struct serial_ops *ops, const char *name)
 {
@@ -32,26 +30,9 @@ struct serial *serial_allocate(size_t size, const struct serial_ops *ops, const 
     return serial;
 }
 
-static bool is_pty(dev_t device)
-{
-    return major(device) >= PTY_MAJOR_FIRST && major(device) <= PTY_MAJOR_LAST;
-}
-
-static void find_holder(const char *path, struct held *node)
-{
-    struct stat is;
-    *node = (struct held){.path = path};
-    if (stat(path, &is) == 0 && S_ISCHR(is.st_mode)) {
-        node->device = is.st_rdev;
-        node->instance = is_pty(is.st_rdev) ? is.st_dev : 0;
-    }
-    host_holders(host_here(), node, 1);
-}
-
 bool serial_holder(const char *path, char *text, size_t size)
 {
-    struct held node;
-    find_holder(path, &node);
+    const struct held node = host_holder(host_here(), path);
     text[0] = '\0';
     if (node.pid == 0)
         return false;
@@ -73,8 +54,7 @@ static int busy_with(const char *name, const struct held *node, struct error *er
 
 int serial_busy(const char *name, const char *path, struct error *err)
 {
-    struct held node;
-    find_holder(path, &node);
+    const struct held node = host_holder(host_here(), path);
     if (node.pid != 0)
         return busy_with(name, &node, err);
     error_set(err, ERR_BUSY, "opening %s: it is in use", name);
@@ -87,8 +67,7 @@ int serial_busy(const char *name, const char *path, struct error *err)
 
 int serial_check_free(const char *name, const char *path, struct error *err)
 {
-    struct held node;
-    find_holder(path, &node);
+    const struct held node = host_holder(host_here(), path);
     return node.pid != 0 ? busy_with(name, &node, err) : OK;
 }
 
@@ -211,7 +190,7 @@ static int open_path(struct serial **serial, const char *name, struct error *err
         rc = serial_open_failed(name, path, errno, err);
     else if (!S_ISCHR(is.st_mode))
         rc = no_device(name, "this is not a serial port", err);
-    else if (is_pty(is.st_rdev))
+    else if (host_is_pty(is.st_rdev))
         rc = serial_pty_open(serial, name, path, err);
     else
         rc = serial_port_open(serial, name, path, err);

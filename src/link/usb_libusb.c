@@ -219,10 +219,7 @@ static int handle_await(struct usb *usb, struct usb_transfer *transfer, uint64_t
 /* Another process that has the node open, and its text or "". */
 static struct held find_holder(const char *path, char text[USB_TEXT_MAX])
 {
-    struct held node = {.path = path};
-    struct stat is;
-    node.device = stat(path, &is) == 0 ? is.st_rdev : 0;
-    host_holders(host_here(), &node, 1);
+    const struct held node = host_holder(host_here(), path);
     text[0] = '\0';
     if (node.pid != 0)
         host_holder_text(&node, text, USB_TEXT_MAX);
