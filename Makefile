@@ -13,9 +13,12 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) '$(2)')
 WARN := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla \
         -Wstrict-prototypes -Wmissing-prototypes -Werror
 LIBS := libserialport libusb-1.0 libelf zlib jansson libgpiod
+# Asked once, not for each file.
+LIBS_CFLAGS := $(shell pkg-config --cflags $(LIBS))
+LIBS_LIBS := $(shell pkg-config --libs $(LIBS))
 ALL_CFLAGS = $(WARN) $(CFLAGS) $(SANITIZE) -Isrc -Imethods -I$(B)/gen -DMFLASH_VERSION='"$(VERSION)"' \
-             -DMFLASH_DATADIR='"$(PREFIX)/share/mflash"' $(shell pkg-config --cflags $(LIBS)) -MMD -MP
-ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(shell pkg-config --libs $(LIBS)) -liniparser -lsocketcan -lpthread
+             -DMFLASH_DATADIR='"$(PREFIX)/share/mflash"' $(LIBS_CFLAGS) -MMD -MP
+ALL_LIBS = $(SANITIZE) $(LDFLAGS) $(LIBS_LIBS) -liniparser -lsocketcan -lpthread
 
 rwildcard = $(foreach d,$(wildcard $(1:=/*)),$(call rwildcard,$d,$2) $(filter $(subst *,%,$2),$d))
 objects = $(patsubst %.c,$(B)/%.o,$(1))
@@ -95,7 +98,12 @@ $(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
 # ---- tests ----
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 
-$(B)/unit/%: $(B)/tests/unit/%.o $(call objects,$(UNIT_HELP_SRC) $(VBOARD_MODEL_SRC)) $(B)/libmflash.a
+# An archive, so that each of the many programs links what it uses and no more.
+$(B)/libmodels.a: $(call objects,$(UNIT_HELP_SRC) $(VBOARD_MODEL_SRC))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(B)/libmodels.a $(B)/libmflash.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lunicorn -lm
@@ -112,13 +120,13 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(call objects,$(VBOARD_MODEL_SRC)) $(B)/libmflash.a
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libmodels.a $(B)/libmflash.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS) -lunicorn -lm
 
 fuzz-build:
-	$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE='-fsanitize=address,undefined,fuzzer-no-link' CFLAGS='-O1 -g' fuzz-binaries
+	$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize=null,object-size,pointer-overflow' CFLAGS='-O1 -g' fuzz-binaries
 fuzz-binaries: $(FUZZ_BIN)
 
 fuzz: fuzz-build
