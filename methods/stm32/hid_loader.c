@@ -231,7 +231,7 @@ static int ask(struct hid_loader *hid, uint8_t *code, bool *taken, struct error 
 
 static int ask_build(struct hid_loader *hid, struct error *err)
 {
-    uint8_t code;
+    uint8_t code = 0;
     bool taken;
     int rc = ask(hid, &code, &taken, err);
     if (rc == OK)
