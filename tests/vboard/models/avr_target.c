@@ -50,7 +50,11 @@ static uint8_t reset_disable_bits(const struct chip *chip)
 
 static void latch_fuses(struct avr_target *target)
 {
-    memcpy(target->in_force, target->fuses.bytes, sizeof target->in_force);
+    uint8_t hfuse = target->fuses.bytes[AVR_HFUSE];
+    uint8_t disable = reset_disable_bits(target->chip);
+
+    target->clock_hz = avr_clock_hz(target->chip, target->fuses.bytes[AVR_LFUSE]);
+    target->deaf = (hfuse & disable) != disable || (hfuse & HFUSE_SPIEN) || target->clock_hz == 0;
 }
 
 static bool fuses_blank(const struct vmemory *fuses)
@@ -138,26 +142,12 @@ void avr_target_reset_pin(struct avr_target *target, bool low, uint64_t now)
     latch_fuses(target);
 }
 
-uint32_t avr_target_clock(const struct avr_target *target)
-{
-    return avr_clock_hz(target->chip, target->in_force[AVR_LFUSE]);
-}
-
-/* What keeps the chip from ever hearing a programmer, whatever it does. */
-static bool deaf(const struct avr_target *target)
-{
-    uint8_t hfuse = target->in_force[AVR_HFUSE];
-    uint8_t disable = reset_disable_bits(target->chip);
-
-    return (hfuse & disable) != disable || (hfuse & HFUSE_SPIEN) || avr_target_clock(target) == 0;
-}
-
 /* False if this byte does not reach the chip whole; then none does until the next RESET. */
 static bool hears(struct avr_target *target, uint32_t sck_hz, uint64_t now)
 {
-    if (!target->reset_low || deaf(target) || !target->in_step)
+    if (!target->reset_low || target->deaf || !target->in_step)
         return false;
-    if (sck_hz >= avr_clock_sck_limit(avr_target_clock(target))) {
+    if (sck_hz >= avr_clock_sck_limit(target->clock_hz)) {
         avr_target_violate(target, "SCK is too fast for the clock of the chip");
         target->in_step = false;
     } else if (target->paced && now < target->reset_since + RESET_WAIT) {

@@ -27,7 +27,9 @@ struct avr_target {
     uint8_t signature[3];
     bool paced;
 
-    uint8_t in_force[3]; /* fuses as latched when RESET was last high */
+    /* Of the fuses as latched when RESET was last high: */
+    uint32_t clock_hz; /* 0: none */
+    bool deaf;         /* the chip never hears a programmer, whatever it does */
     bool reset_low;
     uint64_t reset_since; /* when it went low */
     bool in_step;         /* no bit was lost since then */
@@ -66,8 +68,5 @@ void avr_target_reset_pin(struct avr_target *target, bool low, uint64_t now);
 
 /* One byte on MOSI, ended at `now`; returns the byte on MISO meanwhile. 0xff: nobody drives it. */
 uint8_t avr_target_spi(struct avr_target *target, uint8_t mosi, uint32_t sck_hz, uint64_t now);
-
-/* The clock by the fuses in force, in Hz. */
-uint32_t avr_target_clock(const struct avr_target *target);
 
 #endif
