@@ -5,16 +5,9 @@
 #ifndef METHOD_RIG_H
 #define METHOD_RIG_H
 
+#include "fault_turns.h"
 #include "method.h"
 #include "virtual_serial.h"
-
-/* A plain build lets every kind of fault happen at every message; under the slow sanitizers the
- * kinds take turns, and each message meets some of them. */
-#ifdef __SANITIZE_ADDRESS__
-enum { FAULT_TURNS = 3 };
-#else
-enum { FAULT_TURNS = 1 };
-#endif
 
 enum {
     RIG_FLASH_MAX = 2 * 1024 * 1024,

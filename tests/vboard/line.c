@@ -25,7 +25,7 @@ static bool queue_grow(struct line_queue *queue)
     if (!bytes)
         return false;
     for (size_t i = 0; i < queue->count; i++)
-        bytes[i] = queue->bytes[(queue->head + i) % queue->room];
+        bytes[i] = queue->bytes[(queue->head + i) & (queue->room - 1)];
     free(queue->bytes);
     *queue = (struct line_queue){.bytes = bytes, .count = queue->count, .room = room};
     return true;
@@ -36,7 +36,7 @@ static void queue_push(struct line_queue *queue, struct line_byte byte)
 {
     if (queue->count == queue->room && !queue_grow(queue))
         return;
-    queue->bytes[(queue->head + queue->count++) % queue->room] = byte;
+    queue->bytes[(queue->head + queue->count++) & (queue->room - 1)] = byte;
 }
 
 static const struct line_byte *queue_head(const struct line_queue *queue)
@@ -47,7 +47,7 @@ static const struct line_byte *queue_head(const struct line_queue *queue)
 static struct line_byte queue_pop(struct line_queue *queue)
 {
     struct line_byte byte = queue->bytes[queue->head];
-    queue->head = (queue->head + 1) % queue->room;
+    queue->head = (queue->head + 1) & (queue->room - 1);
     queue->count--;
     return byte;
 }

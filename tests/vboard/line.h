@@ -30,7 +30,7 @@ struct line_byte {
 };
 
 struct line_queue {
-    struct line_byte *bytes; /* a ring of `room` */
+    struct line_byte *bytes; /* a ring of `room`, a power of two */
     size_t head, count, room;
 };
 
