@@ -235,6 +235,10 @@ void mcu_run(struct mcu *mcu, avr_cycle_count_t until)
             avr->cycle = mcu->halted_until < until ? mcu->halted_until : until;
             continue;
         }
+        if (avr->run == run_slice && idle_loop(mcu)) {
+            avr_cycle_timer_cancel(avr, slice_over, mcu);
+            avr->cycle = idle_until(mcu, until);
+        }
         avr_cycle_timer_register(avr, RUN_SLICE, slice_over, mcu);
         if (avr->run == run_slice)
             run_slice(avr);

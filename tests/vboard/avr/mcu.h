@@ -83,6 +83,13 @@ void mcu_run(struct mcu *mcu, avr_cycle_count_t until);
 bool mcu_active(const struct mcu *mcu);
 void mcu_note_activity(struct mcu *mcu);
 
+/* ---- idle.c ---- */
+/* True if the program goes round in a loop that waits for something to happen; it has then been
+ * executed once more. */
+bool idle_loop(struct mcu *mcu);
+/* The cycle, at most `until`, at which something may happen to such a program. */
+avr_cycle_count_t idle_until(const struct mcu *mcu, avr_cycle_count_t until);
+
 /* ---- spm.c ---- */
 void spm_init(struct mcu *mcu);
 void spm_reset(struct mcu *mcu);
