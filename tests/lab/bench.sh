@@ -45,7 +45,7 @@ compare() {
 dfu() { # NAME TARGET BOARD START BYTES
     wanted "$1, DFU" || return
     after() { :; }
-    firmware "$work/image.bin" "$4" "$5" 1
+    firmware "$work/image.bin" "$4" "$5"
     usb_board "$1" "$3" -m dfu --pace --flash "$work/$1" || return
     peer=(dfu-util -d 0483:df11 -a 0 -s "$4" -D "$work/image.bin")
     ours=("$mflash" -q -b "$3" -m dfu --diff no --no-verify --no-run "$work/image.bin@$4")
@@ -63,7 +63,7 @@ hid() { # NAME TARGET BOARD MCU START BYTES
     local name=$1 board=$3
     wanted "$1, HID" || return
     tests/firmware/klipper-image "$work/klipper.bin" "$4" bench "$5"
-    firmware "$work/image.bin" "$5" "$6" 1
+    firmware "$work/image.bin" "$5" "$6"
     usb_board "$name" "$board" -m hid --flash "$work/$name" || return
     run "$mflash" -q -b "$board" -m hid -d "${bus_path[$name]}" "$work/klipper.bin@$5"
     [ "$status" -eq 0 ] || { cat "$work/err"; return; }
@@ -87,7 +87,7 @@ hid f407 1.5 generic-stm32f407xx stm32f407xx 0x08004000 40960
 katapult_can() { # NAME TARGET BOARD START BYTES
     local board=$3 node uuid
     wanted "$1, Katapult on CAN" || return
-    firmware "$work/image.bin" "$4" "$5" 1
+    firmware "$work/image.bin" "$4" "$5"
     node_up() {
         "$vboard" "$board" -m katapult-can --pace --serve can:can0 >"$work/ready" 2>"$work/err" &
         node=$! && boards+=($!)

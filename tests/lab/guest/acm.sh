@@ -1,6 +1,7 @@
 #!/bin/bash
 # Serial boards as the kernel's cdc-acm shows them: avrdude, bossac and a Katapult client on a true
 # tty with modem lines and line coding, then mflash; each reads what the other wrote.
+# weight: 4
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -28,8 +29,8 @@ usb_stop leo
 # ---- SAM-BA: bossac and mflash ----
 sam() { # NAME BOARD BASE OFFSET
     local name=$1 board=$2 base=$3 offset=$4
-    firmware "$work/$name.a" "$base" 20000 1
-    firmware "$work/$name.b" "$base" 20000 2
+    firmware "$work/$name.a" "$base" 20000
+    firmware "$work/$name.b" "$base" 20000
     usb_board "$name" "$board" -m samba --flash "$work/$name" || return
     usb_node "$name" 'ttyACM*'
     run bossac -p "$(basename "$node")" -e -w -v -o "$offset" "$work/$name.a"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Katapult nodes on SocketCAN, asked and written by a client that was made from the protocol alone, then by
 # mflash; each reads what the other wrote. candump keeps what was on the bus.
+# weight: 2
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 client=tests/peers/clients/katapult_can.py

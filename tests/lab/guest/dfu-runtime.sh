@@ -1,12 +1,13 @@
 #!/bin/bash
 # DFU from run-time mode (USB DFU 1.1 §5.1): dfu-util 0.11 detaches the application and flashes through it, then mflash does.
+# weight: 2
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 run_time_board() { # NAME VARIANT
     local name=$1 board=generic-stm32f072xb at=0x08000000 app=1209:0001
-    firmware "$work/a.bin" $at 20000 1
-    firmware "$work/b.bin" $at 20000 2
+    firmware "$work/a.bin" $at 20000
+    firmware "$work/b.bin" $at 20000
     cp "$work/b.bin" "$work/$name"
     usb_board "$name" $board -m dfu --app --variant "$2" --flash "$work/$name" || return
     run dfu-util -l

@@ -1,6 +1,7 @@
 #!/bin/bash
 # DFU devices: dfu-util 0.11 lists, writes and reads each, then mflash does, over libusb; each reads what the
 # other wrote.
+# weight: 4
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -13,8 +14,8 @@ dfuse_board() { # NAME BOARD BASE START BYTES
     local name=$1 board=$2 base=$3 start=$4 size=$5
     local offset=$((start - base))
     rm -f "$work/read.bin" # dfu-util does not overwrite
-    firmware "$work/a.bin" "$start" "$size" 1
-    firmware "$work/b.bin" "$start" "$size" 2
+    firmware "$work/a.bin" "$start" "$size"
+    firmware "$work/b.bin" "$start" "$size"
     usb_board "$name" "$board" -m dfu --flash "$work/$name" || return
     run dfu-util -l
     expect "${name}_dfu_util_lists" 0 "Found DFU: \[0483:df11\].*alt=0.*Internal Flash"
@@ -45,8 +46,8 @@ dfuse_board f446 generic-stm32f446xx 0x08000000 0x08000000 20000
 
 # ---- a second memory: QSPI flash beside the H743's own ----
 qspi=0x90000000
-firmware "$work/a.bin" $qspi 20000 1
-firmware "$work/b.bin" $qspi 20000 2
+firmware "$work/a.bin" $qspi 20000
+firmware "$work/b.bin" $qspi 20000
 usb_board h743 generic-stm32h743xx -m dfu --flash "$work/h743" --mem "qspi=$work/qspi"
 run dfu-util -l
 expect h743_dfu_util_lists_the_qspi 0 'alt=1.*External Flash'
@@ -60,7 +61,7 @@ holds h743_qspi_has_what_mflash_wrote "$work/qspi" "$work/b.bin" 0
 upload -d 0483:df11 -a 1 -s $qspi:20000
 same h743_dfu_util_reads_what_mflash_wrote "$work/b.bin" "$work/read.bin"
 # and one image for both memories, split by address
-firmware "$work/c.bin" 0x08000000 30000 3
+firmware "$work/c.bin" 0x08000000 30000
 printf '[h743-qspi]\nlike = like/stm32h743xx\nmethods = dfu\n[h743-qspi/dfu]\nregion.qspi = %s 16M 4K\n' \
     $qspi >"$work/boards.ini"
 run "$mflash" --boards "$work/boards.ini" -b h743-qspi --no-run "$work/c.bin@0x08000000" "$work/a.bin@$qspi"
@@ -72,8 +73,8 @@ usb_stop h743
 # ---- loaders that leave when they are done: stm32duino, and a plain one; a restart brings them back ----
 plain_board() { # NAME BOARD VID:PID ALT START OFFSET STACK
     local name=$1 board=$2 id=$3 alt=$4 start=$5 offset=$6 stack=$7
-    firmware "$work/a.bin" "$start" 20000 1 "$stack"
-    firmware "$work/b.bin" "$start" 20000 2 "$stack"
+    firmware "$work/a.bin" "$start" 20000 "$stack"
+    firmware "$work/b.bin" "$start" 20000 "$stack"
     usb_board "$name" "$board" -m dfu --flash "$work/$name" || return
     run dfu-util -d "$id" -a "$alt" -D "$work/a.bin"
     if grep -qE 'Download done|downloaded successfully' "$work/out"; then # its exit status is no help here

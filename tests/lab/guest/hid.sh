@@ -1,5 +1,6 @@
 #!/bin/bash
 # The HID bootloader of STM32: a client over the kernel's hidraw, made from the protocol alone, then mflash.
+# weight: 3
 # shellcheck source=tests/lab/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 client=tests/lab/clients/hid.py

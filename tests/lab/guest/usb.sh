@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 board=generic-stm32f072xb start=0x08000000
 flash=("$mflash" -b "$board" -m dfu --no-run)
-firmware "$work/a.bin" "$start" 60000 1
+firmware "$work/a.bin" "$start" 60000
 usb_board one "$board" -m dfu --pace --flash "$work/one" || exit 1
 
 run "$mflash" detect
