@@ -91,7 +91,7 @@ katapult_can() { # NAME TARGET BOARD START BYTES
     node_up() {
         "$vboard" "$board" -m katapult-can --pace --serve can:can0 >"$work/ready" 2>"$work/err" &
         node=$! && boards+=($!)
-        await 20 grep -qs '^ready' "$work/ready"
+        await 60 grep -qs '^ready' "$work/ready"
     }
     after() { :; }
     node_up || { cat "$work/err"; return; }

@@ -15,12 +15,12 @@ image "$work/b.bin" 9001
 usb_board leo arduino-leonardo -m avr109 --app --flash "$work/leo" || exit 1
 usb_node leo 'ttyACM*'
 run touch_1200 "$node"
-if await 20 usb_is leo 2341:0036; then ok touch_of_1200_baud_brings_the_loader; else not_ok touch_of_1200_baud_brings_the_loader; fi
+if await 60 usb_is leo 2341:0036; then ok touch_of_1200_baud_brings_the_loader; else not_ok touch_of_1200_baud_brings_the_loader; fi
 usb_node leo 'ttyACM*'
 run avrdude -q -c avr109 -p m32u4 -P "$node" -b 57600 -D -U "flash:w:$work/a.bin:r"
 expect avrdude_writes_over_cdc_acm 0 '9000 bytes of flash verified'
 holds caterina_has_it "$work/leo" "$work/a.bin" 0
-await 20 usb_is leo 2341:8036
+await 60 usb_is leo 2341:8036
 run "$mflash" -b arduino-leonardo -d "${bus_path[leo]}" "$work/b.bin"
 expect mflash_touches_and_writes 0
 holds caterina_has_what_mflash_wrote "$work/leo" "$work/b.bin" 0
@@ -56,7 +56,7 @@ run python3 $client "$node" 115200 flash "$work/k.a"
 expect katapult_client_writes 0 pages
 holds katapult_has_it "$work/kat" "$work/k.a" 32768
 run python3 $client "$node" 115200 complete
-if await 20 usb_is kat 1d50:614e; then ok klipper_enumerates; else not_ok klipper_enumerates; fi
+if await 60 usb_is kat 1d50:614e; then ok klipper_enumerates; else not_ok klipper_enumerates; fi
 run "$mflash" -b generic-stm32f446xx -m katapult-usb -d "${bus_path[kat]}" "$work/k.b"
 expect mflash_touches_klipper_and_proves 0 proven
 holds katapult_has_what_mflash_wrote "$work/kat" "$work/k.b" 32768

@@ -11,7 +11,7 @@ expect can_interface_is_up 0 '^can0 +UNKNOWN .*UP'
 candump -L -n 1 -T 20000 can0 >"$work/dump" 2>&1 &
 dump=$!
 listens() { grep -qsE '^ *can0 ' /proc/net/can/rcvlist_all; }
-if await 20 listens; then ok candump_listens; else not_ok candump_listens; fi
+if await 60 listens; then ok candump_listens; else not_ok candump_listens; fi
 run cansend can0 3F0#11
 expect cansend_is_accepted 0
 wait "$dump"

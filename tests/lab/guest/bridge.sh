@@ -21,7 +21,7 @@ run ip link set "$can" up type can bitrate 1000000
 expect and_a_command_like_that_takes_it_up 0
 candump -L "$can" >"$work/dump" 2>&1 &
 boards+=($!)
-await 20 grep -qs "$can" /proc/net/can/rcvlist_all
+await 60 grep -qs "$can" /proc/net/can/rcvlist_all
 run cansend "$can" 3F0#00
 expect cansend_asks_who_is_there 0
 soon candump_sees_the_node grep -qE '3F1#20[0-9A-F]{12}01' "$work/dump"

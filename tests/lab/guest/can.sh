@@ -12,7 +12,7 @@ candump -L can0 >"$work/dump" 2>&1 &
 boards+=($!)
 "$vboard" "$board" -m katapult-can --nodes 3 --serve can:can0 --flash "$work/flash" >"$work/ready" 2>"$work/err" &
 boards+=($!)
-await 20 grep -qs '^ready' "$work/ready" || { cat "$work/err"; exit 1; }
+await 60 grep -qs '^ready' "$work/ready" || { cat "$work/err"; exit 1; }
 
 run python3 $client can0 query
 expect three_nodes_tell_their_uuid 0
@@ -52,7 +52,7 @@ for uuid; do
 done
 run python3 $client can0 "$1" request
 katapult_is_back() { python3 $client can0 query | grep -q "^$1 Katapult"; }
-if await 20 katapult_is_back "$1"; then ok klipper_obeys_the_client; else not_ok klipper_obeys_the_client; fi
+if await 60 katapult_is_back "$1"; then ok klipper_obeys_the_client; else not_ok klipper_obeys_the_client; fi
 
 # A running Klipper is asked for its bootloader.
 run "$mflash" -b "$board" -i can0 -u "$3" "$work/a.bin"
@@ -75,7 +75,7 @@ print("listens", flush=True)
 time.sleep(120)' >"$work/klippy" &
 klippy=$!
 boards+=("$klippy")
-await 20 grep -qs listens "$work/klippy"
+await 60 grep -qs listens "$work/klippy"
 run "$mflash" query -i can0 --ask
 expect asking_is_refused_while_another_speaks_there 5 'can0 is in use by .*pid'
 kill "$klippy"
@@ -84,7 +84,7 @@ kill "$klippy"
 can_up can1
 "$vboard" "$board" -m katapult-can --serve can:can1 --fault bus-off:4 >"$work/ready1" 2>"$work/err1" &
 boards+=($!)
-await 20 grep -qs '^ready can1:' "$work/ready1" || cat "$work/err1"
+await 60 grep -qs '^ready can1:' "$work/ready1" || cat "$work/err1"
 run "$mflash" -b "$board" -i can1 -u "$(sed 's/.*://' "$work/ready1")" --no-run "$work/a.bin"
 expect bus_off_is_told 1 'can1: the bus is off'
 sleep 0.2 # the interface restarts after 100 ms

@@ -14,7 +14,7 @@ hid_board() { # NAME BOARD MCU BUILD START OFFSET
     run python3 $client "$node" flash "$work/a.bin"
     expect "${name}_client_writes" 0 "^$build"
     holds "${name}_has_it" "$work/$name" "$work/a.bin" "$offset"
-    if await 20 usb_is "$name" 1d50:614e; then ok "${name}_starts_klipper"; else not_ok "${name}_starts_klipper"; fi
+    if await 60 usb_is "$name" 1d50:614e; then ok "${name}_starts_klipper"; else not_ok "${name}_starts_klipper"; fi
     usb_stop "$name"
 
     usb_board "$name" "$board" -m hid --flash "$work/$name" || return # in its bootloader again

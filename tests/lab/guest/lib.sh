@@ -6,7 +6,7 @@ vboard=$PWD/${B:-build}/vboard
 MFLASH=$mflash VBOARD=$vboard
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
-patience=60 # seconds for one command, far more than the slowest needs
+patience=120 # seconds for one command, far more than the slowest needs
 command -v modprobe >/dev/null || PATH=$PATH:/usr/sbin:/sbin
 
 # The tests' own small tools, from a program that is static and in memory: it starts several times faster
@@ -81,7 +81,7 @@ usb_serve() {
     fi
     "$vboard" "$@" --serve "usbip:${tcp_port[$name]}" >"$work/$name.ready" 2>"$work/$name.err" &
     server[$name]=$! && boards+=($!)
-    await 20 grep -qs '^ready' "$work/$name.ready" && return
+    await 60 grep -qs '^ready' "$work/$name.ready" && return
     echo "the virtual board does not start: $*"
     cat "$work/$name.err"
     return 1
@@ -95,7 +95,7 @@ usb_plug() {
     local bus
     bus=$(cat /sys/devices/platform/vhci_hcd.0/usb*/busnum | sort -n | head -n 1) # the slower of two
     bus_path[$1]=$bus-$((vhci_port[$1] + 1))
-    await 20 usb_is "$1" && udevadm settle --timeout=20 && return
+    await 60 usb_is "$1" && udevadm settle --timeout=20 && return
     echo "$1 does not enumerate:"
     cat "$work/$1.plug"
     dmesg | tail -n 10
@@ -137,7 +137,7 @@ usb_has() {
 
 # usb_node NAME GLOB: the same, once it is there and udev is done with it.
 usb_node() {
-    await 20 usb_has "$@" && udevadm settle --timeout=20
+    await 60 usb_has "$@" && udevadm settle --timeout=20
 }
 
 # usb_can NAME: sets $can to the CAN interface that the kernel has made of it.
@@ -154,11 +154,11 @@ usb_can_is_up() { usb_can "$1" && ip -o link show "$can" | grep -q '[<,]UP[,>]';
 # usb_can_at NAME BITRATE: it is up at that rate.
 usb_can_at() { usb_can_is_up "$1" && ip -o -d link show "$can" | grep -q "bitrate $2 "; }
 
-# soon NAME COMMAND...: a test: the command succeeds within 20 s.
+# soon NAME COMMAND...: a test: the command succeeds within a minute.
 soon() {
     local name=$1
     shift
-    if await 20 "$@"; then ok "$name"; else not_ok "$name" "$(ip -d link show 2>&1)"; fi
+    if await 60 "$@"; then ok "$name"; else not_ok "$name" "$(ip -d link show 2>&1)"; fi
 }
 
 # bridge_board OPTIONS...: a USB-to-CAN bridge named octopus, with Katapult and the image $work/a.bin in its
@@ -167,7 +167,7 @@ bridge_board() {
     head -c 32768 /dev/zero >"$work/flash"
     cat "$work/a.bin" >>"$work/flash"
     usb_board octopus btt-octopus-f446 -m katapult-usb --model katapult-bridge --flash "$work/flash" "$@" &&
-        await 20 usb_can octopus
+        await 60 usb_can octopus
 }
 
 # bridge_image NAME BITRATE: $work/NAME.bin, Klipper lab-NAME for it.

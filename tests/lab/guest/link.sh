@@ -7,7 +7,7 @@
 vhci_port[echo]=0 tcp_port[echo]=3290
 python3 "$PWD/tests/lab/clients/echo.py" 3290 >"$work/echo.ready" &
 boards+=($!)
-await 20 grep -qs ready "$work/echo.ready"
+await 60 grep -qs ready "$work/echo.ready"
 usb_plug echo || exit 1
 usb_node echo 'ttyACM*'
 tty=$node

@@ -15,10 +15,10 @@ while True:
     with open("'"$work/sent"'", "ab") as sent:
         sent.write(text)' >"$work/tty" &
 boards+=($!)
-await 20 grep -qs pts "$work/tty"
+await 60 grep -qs pts "$work/tty"
 slcand -F "$(cat "$work/tty")" slcan0 2>"$work/slcand" &
 boards+=($!)
-await 20 test -e /sys/class/net/slcan0
+await 60 test -e /sys/class/net/slcan0
 
 run as_user "$mflash" query -i slcan0 --bring-up 500000
 expect without_rights_the_commands_are_told 5 'ip link set slcan0 type can bitrate 500000$'

@@ -41,7 +41,7 @@ time.sleep(600)
 PY
 claimer=$!
 boards+=("$claimer")
-await 20 grep -qs claimed "$work/claimed"
+await 60 grep -qs claimed "$work/claimed"
 run "${flash[@]}" "$work/a.bin@$start"
 expect claimed_by_another_program 5 "python3|pid $claimer|in use|busy"
 kill "$claimer"
@@ -51,7 +51,7 @@ wait "$claimer" 2>/dev/null
 wrote_some() { cmp -s -n 2048 "$work/one" "$work/a.bin" 8192 8192; } # the first page comes last
 timeout "$patience" "${flash[@]}" "$work/a.bin@$start" >"$work/out" 2>"$work/err" &
 writer=$!
-await 30 wrote_some
+await 60 wrote_some
 usb_unplug one
 wait "$writer"
 status=$?
