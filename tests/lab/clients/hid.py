@@ -7,11 +7,15 @@ judge of the virtual boards. Plain on purpose: 16 reports, one answer, no second
     hid.py NODE reboot        leaves the bootloader
     hid.py TTY update FILE    flash, out of the firmware that runs there: touched at 1200 baud
 
+NODE and TTY may be usbip:PORT, for a virtual board without a kernel in between.
+
 With HID_SLEEPS=1 it takes the pauses of the tools that are common in the field: 0.1 s after the touch,
 0.1 s before and after each look whether there is a device, 1 s after each attempt to open it, 0.5 ms after
 each report and around each answer.
 """
 import fcntl, glob, os, select, struct, sys, termios, time
+
+import hid_usbip
 
 COMMAND = b"BTLDCMD"
 RESET_PAGES, REBOOT = b"\0", b"\1"
@@ -24,9 +28,24 @@ def pause(seconds):
         time.sleep(seconds)
 
 
-class Loader:
+class Hidraw:
     def __init__(self, node):
         self.fd = os.open(node, os.O_RDWR)
+
+    def read(self, seconds):
+        ready = select.select([self.fd], [], [], seconds)[0]
+        return os.read(self.fd, REPORT) if ready else None
+
+    def write(self, data):
+        """hidraw wants the report's number first, which this device does not have: 0."""
+        if os.write(self.fd, b"\0" + data) != REPORT + 1:
+            sys.exit("a report was cut short")
+
+
+class Loader:
+    def __init__(self, node):
+        usbip = node.startswith("usbip:")
+        self.device = hid_usbip.Device(int(node[6:])) if usbip else Hidraw(node)
         pause(1)
         while self.answer(0.02):  # of somebody before us
             pass
@@ -38,18 +57,16 @@ class Loader:
 
     def answer(self, seconds):
         pause(0.0005)
-        if not select.select([self.fd], [], [], seconds)[0]:
+        report = self.device.read(seconds)
+        if report is None:
             return None
-        report = os.read(self.fd, REPORT)
         pause(0.0005)
         if len(report) != ANSWER or report[:7] != COMMAND:
             sys.exit("no answer of this bootloader: " + report.hex())
         return report[7]
 
     def report(self, data):
-        """hidraw wants the report's number first, which this device does not have: 0."""
-        if os.write(self.fd, b"\0" + data) != REPORT + 1:
-            sys.exit("a report was cut short")
+        self.device.write(data)
         pause(0.0005)
 
     def command(self, code):
@@ -104,8 +121,11 @@ def come_back(tty):
 
 def main(node, action, *files):
     begun = time.monotonic()
-    if action == "update":
-        node, action = come_back(node), "flash"
+    if action == "update" and node.startswith("usbip:"):
+        hid_usbip.come_back(int(node[6:]), pause)
+    elif action == "update":
+        node = come_back(node)
+    action = action.replace("update", "flash")
     loader = Loader(node)
     print(loader.build)
     if action == "flash":
