@@ -42,7 +42,6 @@ dfuse_board() { # NAME BOARD BASE START BYTES
 
 dfuse_board f072 generic-stm32f072xb 0x08000000 0x08000000 20000
 dfuse_board f407 generic-stm32f407xx 0x08000000 0x08008000 20000
-dfuse_board f446 generic-stm32f446xx 0x08000000 0x08000000 20000
 
 # ---- a second memory: QSPI flash beside the H743's own ----
 qspi=0x90000000
