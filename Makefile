@@ -98,12 +98,14 @@ $(B)/gen/chips.c: $(sort $(wildcard src/board/chips-*.csv)) scripts/gen-chips
 # ---- tests ----
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 
-# An archive, so that each of the many programs links what it uses and no more.
-$(B)/libmodels.a: $(call objects,$(UNIT_HELP_SRC) $(VBOARD_MODEL_SRC))
+# Archives, so that each of the many programs links what it uses and no more.
+$(B)/libmodels.a: $(call objects,$(VBOARD_MODEL_SRC))
+$(B)/libunit.a: $(call objects,$(UNIT_HELP_SRC))
+$(B)/libmodels.a $(B)/libunit.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/unit/%: $(B)/tests/unit/%.o $(B)/libmodels.a $(B)/libmflash.a
+$(B)/unit/%: $(B)/tests/unit/%.o $(B)/libunit.a $(B)/libmodels.a $(B)/libmflash.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka -lunicorn -lm
