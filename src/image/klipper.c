@@ -90,11 +90,10 @@ static bool read_dictionary(const struct search *search, struct klipper_facts *f
  * is little to find, as in blank flash. */
 static const uint8_t *next_stream(const uint8_t *p, const uint8_t *end)
 {
-    while (p && end - p >= 2) {
+    for (; end - p >= 2; p++) {
         p = memchr(p, 0x78, (size_t)(end - p - 1));
-        if (p && p[1] == 0xda)
+        if (!p || p[1] == 0xda)
             return p;
-        p = p ? p + 1 : NULL;
     }
     return NULL;
 }

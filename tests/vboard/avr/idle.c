@@ -29,7 +29,8 @@ static struct registers registers_of(const avr_t *avr)
     return now;
 }
 
-/* Instruction set manual: the instructions that read, compare and branch, and do nothing else. */
+/* Instruction set manual: the instructions that read, mask, compare and branch; none writes beyond
+ * the registers. */
 static bool only_looks(uint16_t opcode)
 {
     static const struct {
