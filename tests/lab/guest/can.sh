@@ -94,4 +94,5 @@ expect and_the_same_command_again_succeeds 0
 ip link set can0 down
 run "$mflash" -b "$board" -i can0 -u "$1" --no-run "$work/a.bin"
 expect interface_down_says_how_to_take_it_up 1 'ip link set can0 up'
+[ "$failed" -eq 0 ] || { echo "the last frames:" && tail -n 80 "$work/dump"; }
 finish can

@@ -47,9 +47,11 @@ module() {
     done
 }
 
-# can_up INTERFACE
+# can_up INTERFACE: virtual, and in order as a wire is: one processor takes all its frames. Otherwise each
+# processor has a queue of its own, and frames of a sender that moves to another can overtake those before.
 can_up() {
-    modprobe vcan && ip link add dev "$1" type vcan && ip link set "$1" up
+    modprobe vcan && ip link add dev "$1" type vcan && ip link set "$1" up &&
+        echo 1 >"/sys/class/net/$1/queues/rx-0/rps_cpus"
 }
 
 # as_user COMMAND...: one who owns nothing and is in no group.
