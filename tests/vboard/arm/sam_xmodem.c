@@ -13,7 +13,7 @@ enum { SOH = 0x01, EOT = 0x04, ACK = 0x06, NAK = 0x15, CAN = 0x18, CALL = 'C', Q
 enum {
     DATA = 128,
     BLOCK = 133,
-    CALL_EVERY = 50 * MILLISECOND,
+    CALL_EVERY = 250 * MILLISECOND, /* a loop of MCK / 60 passes, of some fifteen cycles each */
     CALLS_MAX = 100,
     PATIENCE = 10 * SECOND, /* without a word of the host */
 };
