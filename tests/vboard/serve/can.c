@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 
 #include "can_bus.h"
 #include "can_ports.h"
@@ -108,8 +107,6 @@ static void run(struct served_bus *served)
     struct can_bus *bus = &served->bus;
     enum vreset cause;
 
-    /* A frame at 1 Mbit/s is over in 111 us; the usual slack of a wait is 50. */
-    (void)prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
     while (!server->end) {
         can_bus_advance(bus, server_live_until(server, bus->v.now, can_bus_next(bus)));
         /* After a long wait the bus has come to the present first: a button is pressed then. */
