@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "virtual_members.h"
 
@@ -137,7 +138,9 @@ struct can *virtual_can(struct virtual_bus *bus)
     conversation->can.ops = &virtual_ops;
     conversation->can.clock = &bus->clock;
     conversation->can.trace_port = -1;
-    (void)snprintf(conversation->can.name, sizeof conversation->can.name, "virtual");
+    /* Node ids are claimed by the bus's name on the whole machine: each program's bus is its own. */
+    (void)snprintf(conversation->can.name, sizeof conversation->can.name, "virtual.%ld",
+                   (long)getpid());
     members_lock(bus);
     take_over(conversation);
     if (bus->wire.plug_at > bus->wire.v.now)
