@@ -8,6 +8,7 @@ vboard=${VBOARD:-$PWD/build/vboard}
 boards=() # processes of virtual boards
 serve="" device=""
 export NO_COLOR=1
+PATH=/usr/bin:$PATH # the packages' own programs, not somebody's wrapper (pyenv's takes a second for each python3)
 unset FLASH_DEVICE MFLASH_BOARDS
 
 cleanup() {
