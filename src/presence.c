@@ -74,8 +74,12 @@ struct buses {
 static int look(struct buses *buses, const struct presence_scope *scope, struct error *err)
 {
     struct host host = *host_here();
-    if (scope->server)
-        return usbip_devices(&buses->devices, &buses->device_count, scope->server, err);
+    if (scope->server) {
+        int rc = usbip_devices(&buses->devices, &buses->device_count, scope->server, err);
+        if (rc == OK && scope->texts)
+            usbip_texts(buses->devices, buses->device_count);
+        return rc;
+    }
     host.sys = scope->sysfs ? scope->sysfs : host.sys;
     if (serial_ports(&buses->ports, &buses->port_count, host.sys, err) ||
         usb_devices(&buses->devices, &buses->device_count, &host, err))

@@ -1,6 +1,7 @@
 /*
  * What stands where on the buses of this machine, or of a USB/IP server: serial ports and USB
- * devices as one list. Passive: sysfs, or a server's own list; nothing is opened.
+ * devices as one list. Passive: sysfs, or a server's own list; nothing is opened but for
+ * scope.texts.
  */
 #ifndef MFLASH_PRESENCE_H
 #define MFLASH_PRESENCE_H
@@ -33,14 +34,16 @@ struct presence_scope {
     const char *sysfs;  /* "/sys" */
     const char *server; /* or NULL */
     bool holders;       /* also who has each open */
+    bool texts;         /* also serial number and product of a server's devices, which are asked:
+                           this machine's are there anyway */
 };
 
 /* Sorted by place and port; free(*list). */
 int presence_list(struct presence **list, size_t *count, const struct presence_scope *scope,
                   struct error *err);
 
-/* What is at a place now; false: nothing. `sysfs` as in the scope; a place of USB/IP names its
- * server itself. */
+/* What is at a place now, without a server's texts; false: nothing. `sysfs` as in the scope; a
+ * place of USB/IP names its server itself. */
 bool presence_at(struct presence *found, const char *place, const char *sysfs);
 
 /* Is one of these ids its own? */

@@ -362,7 +362,10 @@ static int look_around(struct search *search, struct error *err)
 {
     const struct target_request *request = search->request;
     const struct presence_scope scope = {
-        .sysfs = request->sysfs, .server = search->form == FORM_USBIP ? request->device : NULL};
+        .sysfs = request->sysfs,
+        .server = search->form == FORM_USBIP ? request->device : NULL,
+        .texts = !request->offline,
+    };
     if (request->probe || search->form == FORM_TCP || search->form == FORM_CAN)
         return OK;
     if (search->form == FORM_PATH)

@@ -108,6 +108,7 @@ int command_detect(struct app *app, struct error *err)
         .sysfs = getenv("MFLASH_SYSFS"),
         .server = device && usbip_is_name(device) ? device : NULL,
         .holders = true,
+        .texts = true,
     };
     if (app_words(app, 0, err) || app_boards(app, err) || presence_list(&list, &count, &scope, err))
         return error_status(err);

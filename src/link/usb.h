@@ -50,10 +50,12 @@ int usb_holders(struct usb_device *devices, size_t count, const struct host *hos
                 struct error *err);
 
 /* The same of a USB/IP server: "usbip:HOST[:PORT]" or with "/BUSID" behind it (then only that one).
- * A server does not tell texts: those of a device that nobody has imported are asked for by
- * importing it for a moment; of one in use they are "". ERR_NO_ANSWER: nobody listens. */
+ * A server does not tell texts: they are "". ERR_NO_ANSWER: nobody listens. */
 int usbip_devices(struct usb_device **devices, size_t *count, const char *server,
                   struct error *err);
+
+/* Asks those for their texts that nobody has imported, by importing each for a moment. */
+void usbip_texts(struct usb_device *devices, size_t count);
 
 /* True if the text is "usbip:HOST[:PORT][/BUSID]". */
 bool usbip_is_name(const char *text);

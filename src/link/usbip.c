@@ -250,9 +250,7 @@ static int list(struct usb_device *devices, size_t *count, const char *server, s
     return rc;
 }
 
-/* The list without texts; on failure there is none. */
-static int bare_list(struct usb_device **devices, size_t *count, const char *server,
-                     struct error *err)
+int usbip_devices(struct usb_device **devices, size_t *count, const char *server, struct error *err)
 {
     *count = 0;
     *devices = calloc(DEVICES_MAX, sizeof **devices);
@@ -280,7 +278,7 @@ static int not_exported(const char *text, struct error *err)
     if (!err)
         return ERR_NO_DEVICE;
     (void)snprintf(server, sizeof server, "%.*s", (int)strcspn(text, "/"), text);
-    (void)bare_list(&devices, &count, server, NULL);
+    (void)usbip_devices(&devices, &count, server, NULL);
     int rc = usb_no_device(text, devices, count, err);
     if (count == 0)
         error_hint(err, "that server exports nothing now: is the board plugged in there, and bound "
@@ -347,10 +345,9 @@ int usbip_import(const char *text, const struct usbip_name *name, struct clock *
     }
 }
 
-/* ---- the list with texts ---- */
+/* ---- texts ---- */
 
-/* Those that somebody else has imported keep their secret. */
-static void ask_texts(struct usb_device *devices, size_t count)
+void usbip_texts(struct usb_device *devices, size_t count)
 {
     struct clock *clock = clock_monotonic();
     uint64_t deadline = clock_in(clock, TEXTS_DEADLINE);
@@ -364,12 +361,4 @@ static void ask_texts(struct usb_device *devices, size_t count)
         memcpy(devices[i].serial, usb->device.serial, USB_TEXT_MAX);
         usb_close(usb);
     }
-}
-
-int usbip_devices(struct usb_device **devices, size_t *count, const char *server, struct error *err)
-{
-    int rc = bare_list(devices, count, server, err);
-    if (rc == OK)
-        ask_texts(*devices, *count);
-    return rc;
 }

@@ -92,10 +92,12 @@ static void want_list(void)
     struct usb_device *devices;
     size_t count;
     struct error err;
-    if (usbip_devices(&devices, &count, server.name, &err) == OK)
+    if (usbip_devices(&devices, &count, server.name, &err) == OK) {
+        usbip_texts(devices, count);
         for (size_t i = 0; i < count; i++)
             if (devices[i].interface_count > USB_INTERFACES_MAX)
                 abort();
+    }
     free(devices);
 }
 

@@ -488,6 +488,8 @@ static void devices_are_listed_with_their_texts_and_without_hubs(void **state)
     (void)snprintf(name, sizeof name, "%s", usbip_peer_name(peer, ""));
     assert_int_equal(usbip_devices(&devices, &count, name, &err), OK);
     assert_int_equal(count, 1);
+    assert_string_equal(devices[0].product, "");
+    usbip_texts(devices, count);
     assert_string_equal(devices[0].bus_path, "1-1");
     assert_string_equal(devices[0].product, "DFU");
     assert_int_equal(devices[0].interface_count, 1);
@@ -510,6 +512,7 @@ static void a_device_in_use_is_listed_at_once_without_texts(void **state)
     struct error err;
     assert_int_equal(usbip_devices(&devices, &count, usbip_peer_name(peer, "/1-1"), &err), OK);
     assert_int_equal(count, 1);
+    usbip_texts(devices, count);
     assert_string_equal(devices[0].product, "");
     free(devices);
     assert_true(usbip_peer_done(peer));
@@ -529,6 +532,7 @@ static void a_list_that_contradicts_itself_is_taken_as_it_is(void **state)
     struct error err;
     assert_int_equal(usbip_devices(&devices, &count, usbip_peer_name(peer, ""), &err), OK);
     assert_int_equal(count, 1);
+    usbip_texts(devices, count);
     free(devices);
     assert_true(usbip_peer_done(peer));
 }
