@@ -68,19 +68,22 @@ struct board {
 
 struct board_db;
 
-/* Reads the files in order, later ones override. ERR_BOARDS_FILE with file and line. */
+/* Reads the files in order, later ones override, and makes all boards. ERR_BOARDS_FILE with file
+ * and line. */
 int board_db_load(struct board_db **db, const char *const *files, size_t count, struct error *err);
 
 /* The shipped file, /etc/mflash/boards.ini, the user's own, $MFLASH_BOARDS, and `more` (or NULL).
- */
+ * Of the shipped one boards are made when they are asked for. */
 int board_db_open(struct board_db **db, const char *more, struct error *err);
 void board_db_free(struct board_db *db);
 
+/* Makes what has not been made yet: before board_count() and board_at(). */
+int board_db_all(struct board_db *db, struct error *err);
 size_t board_count(const struct board_db *db);
 const struct board *board_at(const struct board_db *db, size_t n); /* in file order */
 
 /* By name or alias, any case. Unknown: ERR_USAGE with the nearest names as hint. */
-int board_find(const struct board_db *db, const char *name, const struct board **board,
+int board_find(struct board_db *db, const char *name, const struct board **board,
                struct error *err);
 
 /* NULL if the board has no such loader. */

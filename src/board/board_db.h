@@ -3,15 +3,23 @@
 #ifndef MFLASH_BOARD_DB_H
 #define MFLASH_BOARD_DB_H
 
+#include <pthread.h>
+
 #include "board/boards_file.h"
 
 struct board_db {
     struct sections sections;
-    struct board *boards;
+    struct board **boards; /* those made so far; in file order once all are */
     size_t count;
-    void **kept; /* small allocations that live as long as the database */
+    bool complete;        /* all are */
+    pthread_mutex_t lock; /* around what makes boards: tasks share the database */
+    void **kept;          /* small allocations that live as long as the database */
     size_t kept_count;
 };
+
+/* As board_db_load(); `shipped`: the first of the files is, and is read as far as it is needed. */
+int board_db_read(struct board_db **db, const char *const *files, size_t count, bool shipped,
+                  struct error *err);
 
 /* Zeroed memory that lives as long as the database; NULL if there is none. */
 void *keep(struct board_db *db, size_t size);

@@ -2,8 +2,9 @@
  * Reads boards files through iniparser 4.1: keys and section names come lower-cased, lines end at
  * 1024 characters, one broken line fails the file.
  *
- * iniparser's look-ups are linear, so its dictionary is walked once, in the file's order, and the
- * sections are indexed here.
+ * iniparser's look-ups are linear, so its dictionaries are walked, in the files' order, and the
+ * sections are indexed here; again when more has been read, since later files override earlier
+ * ones.
  */
 #include "board/boards_file.h"
 
@@ -143,28 +144,61 @@ static struct boards_file *open_file(struct sections *sections, const char *name
     return grown[sections->file_count].name ? &grown[sections->file_count++] : NULL;
 }
 
-int sections_read(struct sections *sections, const char *name, struct error *err)
+int sections_open(struct sections *sections, const char *name, bool as_needed, struct error *err)
 {
-    size_t sorted = sections->count;
     struct boards_file *file = open_file(sections, name);
     if (!file)
         return error_memory(err);
-    int status = ini_read(&file->ini, name, err);
-    for (size_t i = 0; !status && i < file->ini.count; i++)
-        status = index_dictionary(sections, sorted, file->ini.dictionaries[i], file->name, err);
-    if (!status && sections->count > 1)
+    file->as_needed = as_needed;
+    return ini_open(&file->ini, name, err);
+}
+
+static void forget_list(struct sections *sections)
+{
+    for (size_t i = 0; i < sections->count; i++)
+        free(sections->list[i].settings);
+    free(sections->list);
+    sections->list = NULL;
+    sections->count = 0;
+}
+
+static int index_file(struct sections *sections, const struct boards_file *file, struct error *err)
+{
+    size_t sorted = sections->count;
+    for (size_t i = 0; i < file->ini.count; i++) {
+        const dictionary *piece = file->ini.pieces[i].dictionary;
+        if (piece && index_dictionary(sections, sorted, piece, file->name, err))
+            return error_status(err);
+    }
+    if (sections->count > 1)
         qsort(sections->list, sections->count, sizeof *sections->list, by_name);
-    return status;
+    return OK;
+}
+
+int sections_need(struct sections *sections, const char *word, struct error *err)
+{
+    bool more = false;
+    for (size_t i = 0; i < sections->file_count; i++) {
+        struct boards_file *file = &sections->files[i];
+        file->as_needed &= word != NULL;
+        if (ini_need(&file->ini, file->name, file->as_needed ? word : NULL, &more, err))
+            return error_status(err);
+    }
+    if (!more)
+        return OK;
+    forget_list(sections);
+    for (size_t i = 0; i < sections->file_count; i++)
+        if (index_file(sections, &sections->files[i], err))
+            return error_status(err);
+    return OK;
 }
 
 void sections_free(struct sections *sections)
 {
-    for (size_t i = 0; i < sections->count; i++)
-        free(sections->list[i].settings);
+    forget_list(sections);
     for (size_t i = 0; i < sections->file_count; i++) {
         ini_free(&sections->files[i].ini);
         free(sections->files[i].name);
     }
-    free(sections->list);
     free(sections->files);
 }

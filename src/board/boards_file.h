@@ -18,6 +18,7 @@ struct section {
 struct boards_file {
     char *name;
     struct ini ini; /* owns the strings */
+    bool as_needed; /* read as far as sections_need() asks; else whole at once */
 };
 
 struct sections {
@@ -27,8 +28,13 @@ struct sections {
     size_t file_count;
 };
 
-/* Adds the sections of one file; keys given again win. ERR_BOARDS_FILE with file and line. */
-int sections_read(struct sections *sections, const char *file, struct error *err);
+/* Opens one more file. ERR_BOARDS_FILE with file and line. */
+int sections_open(struct sections *sections, const char *file, bool as_needed, struct error *err);
+
+/* Makes the list hold every section of the files that are read whole, and those of the others that
+ * stand near a word (NULL: all, "": none). Keys given again win. The sections move, what they point
+ * to stays. ERR_BOARDS_FILE with file and line. */
+int sections_need(struct sections *sections, const char *word, struct error *err);
 void sections_free(struct sections *sections);
 
 const struct section *section_find(const struct sections *sections, const char *name);

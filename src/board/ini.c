@@ -2,6 +2,7 @@
  */
 #include "board/ini.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <iniparser/iniparser.h>
 #include <stdarg.h>
@@ -69,20 +70,13 @@ static dictionary *parse(const char *text, size_t length)
     return parsed;
 }
 
-static int add_piece(struct ini *ini, const char *file, const char *text, size_t length,
-                     unsigned lines_before, struct error *err)
+static int parse_piece(struct ini_piece *piece, const char *file, struct error *err)
 {
-    void **grown = realloc(ini->dictionaries, (ini->count + 1) * sizeof *grown);
-    if (!grown)
-        return error_memory(err);
-    ini->dictionaries = grown;
-    grown[ini->count] = parse(text, length);
-    if (!grown[ini->count])
-        return complaint[0]
-                   ? report_complaint(file, lines_before, err)
-                   : error_set(err, ERR_BOARDS_FILE, "reading %s: %s", file, strerror(errno));
-    ini->count++;
-    return OK;
+    piece->dictionary = parse(piece->text, piece->length);
+    if (piece->dictionary)
+        return OK;
+    return complaint[0] ? report_complaint(file, piece->lines_before, err)
+                        : error_set(err, ERR_BOARDS_FILE, "reading %s: %s", file, strerror(errno));
 }
 
 /* ---- the cuts ---- */
@@ -134,11 +128,20 @@ static int check_heads(struct heads *heads, const char *file, struct error *err)
     return OK;
 }
 
-/* Hands the text over piece by piece, and notes each head. */
-static int cut(struct ini *ini, struct heads *heads, const char *file, const char *text,
-               struct error *err)
+static bool add_piece(struct ini *ini, const char *text, size_t length, unsigned lines_before)
 {
-    const char *piece = text;
+    struct ini_piece *grown = realloc(ini->pieces, (ini->count + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    ini->pieces = grown;
+    grown[ini->count++] = (struct ini_piece){text, length, lines_before, NULL};
+    return true;
+}
+
+/* Cuts the text into pieces, and notes each head. False: no memory. */
+static bool cut(struct ini *ini, struct heads *heads)
+{
+    const char *text = ini->text, *piece = text;
     unsigned line = 1, piece_line = 1;
     for (const char *at = text, *end; *at; at = end, line++) {
         end = at + strcspn(at, "\n");
@@ -148,15 +151,15 @@ static int cut(struct ini *ini, struct heads *heads, const char *file, const cha
         if (*first != '[' || continued)
             continue;
         if (!add_head(heads, first, line))
-            return error_memory(err);
+            return false;
         if (line - piece_line < PIECE_LINES)
             continue;
-        if (add_piece(ini, file, piece, (size_t)(at - piece), piece_line - 1, err))
-            return error_status(err);
+        if (!add_piece(ini, piece, (size_t)(at - piece), piece_line - 1))
+            return false;
         piece = at;
         piece_line = line;
     }
-    return add_piece(ini, file, piece, strlen(piece), piece_line - 1, err);
+    return add_piece(ini, piece, strlen(piece), piece_line - 1);
 }
 
 /* ---- the file ---- */
@@ -182,23 +185,54 @@ static int read_text(char **text, const char *file, struct error *err)
     return OK;
 }
 
-int ini_read(struct ini *ini, const char *file, struct error *err)
+static char *fold(const char *text)
+{
+    char *folded = strdup(text);
+    for (char *at = folded; at && *at; at++)
+        *at = (char)tolower((unsigned char)*at);
+    return folded;
+}
+
+int ini_open(struct ini *ini, const char *file, struct error *err)
 {
     struct heads heads = {0};
-    char *text = NULL;
-    int status = read_text(&text, file, err);
-    if (!status)
-        status = cut(ini, &heads, file, text, err);
+    int status = read_text(&ini->text, file, err);
+    if (!status && (!(ini->folded = fold(ini->text)) || !cut(ini, &heads)))
+        status = error_memory(err);
     if (!status)
         status = check_heads(&heads, file, err);
     free(heads.list);
-    free(text);
+    return status;
+}
+
+static bool stands_in(const struct ini *ini, const struct ini_piece *piece, const char *folded_word)
+{
+    const char *begin = ini->folded + (piece->text - ini->text);
+    size_t length = strlen(folded_word);
+    return length && memmem(begin, piece->length, folded_word, length) != NULL;
+}
+
+int ini_need(struct ini *ini, const char *file, const char *word, bool *more, struct error *err)
+{
+    char *folded = word ? fold(word) : NULL;
+    int status = word && !folded ? error_memory(err) : OK;
+    for (size_t i = 0; !status && i < ini->count; i++) {
+        struct ini_piece *piece = &ini->pieces[i];
+        if (piece->dictionary || (folded && !stands_in(ini, piece, folded)))
+            continue;
+        status = parse_piece(piece, file, err);
+        *more = true;
+    }
+    free(folded);
     return status;
 }
 
 void ini_free(struct ini *ini)
 {
     for (size_t i = 0; i < ini->count; i++)
-        iniparser_freedict(ini->dictionaries[i]);
-    free(ini->dictionaries);
+        if (ini->pieces[i].dictionary)
+            iniparser_freedict(ini->pieces[i].dictionary);
+    free(ini->pieces);
+    free(ini->folded);
+    free(ini->text);
 }

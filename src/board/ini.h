@@ -6,18 +6,34 @@
 #ifndef MFLASH_INI_H
 #define MFLASH_INI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
 
+struct ini_piece {
+    const char *text; /* within ini.text */
+    size_t length;
+    unsigned lines_before;
+    void
+        *dictionary; /* struct _dictionary_ of iniparser, it owns the strings; NULL: not read yet */
+};
+
 struct ini {
-    void **dictionaries; /* struct _dictionary_ of iniparser: they own the strings */
+    char *text;
+    char *folded; /* the same in lower case */
+    struct ini_piece *pieces;
     size_t count;
 };
 
-/* Keys and section names come lower-cased; lines end at 1024 characters. ERR_BOARDS_FILE with file
- * and line: it cannot be read, one line is broken, or a section is given twice. */
-int ini_read(struct ini *ini, const char *file, struct error *err);
+/* Reads the file and cuts it; iniparser has read nothing of it yet. ERR_BOARDS_FILE: it cannot be
+ * read, or a section is given twice. */
+int ini_open(struct ini *ini, const char *file, struct error *err);
+
+/* Has iniparser read the pieces in which a word stands (any case; NULL: all, "": none), and sets
+ * *more if there was one that it had not yet. Keys and section names come lower-cased; lines end at
+ * 1024 characters. ERR_BOARDS_FILE with file and line: one line is broken. */
+int ini_need(struct ini *ini, const char *file, const char *word, bool *more, struct error *err);
 void ini_free(struct ini *ini);
 
 #endif

@@ -1,5 +1,5 @@
 /* Where boards files are: the shipped one, the machine's, the user's, and what is asked for. */
-#include "board/board.h"
+#include "board/board_db.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -56,5 +56,5 @@ int board_db_open(struct board_db **db, const char *more, struct error *err)
     for (size_t i = 0; i < FILES_MAX; i++)
         if (places[i].path && (places[i].must_exist || access(places[i].path, R_OK) == 0))
             files[count++] = places[i].path;
-    return board_db_load(db, files, count, err);
+    return board_db_read(db, files, count, true, err);
 }

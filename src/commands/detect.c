@@ -110,7 +110,8 @@ int command_detect(struct app *app, struct error *err)
         .holders = true,
         .texts = true,
     };
-    if (app_words(app, 0, err) || app_boards(app, err) || presence_list(&list, &count, &scope, err))
+    if (app_words(app, 0, err) || app_boards(app, err) || board_db_all(app->db, err) ||
+        presence_list(&list, &count, &scope, err))
         return error_status(err);
     for (size_t i = 0; i < count; i++)
         shown += show(app, &list[i]);

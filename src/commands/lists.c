@@ -135,6 +135,8 @@ int command_boards(struct app *app, struct error *err)
         show_board(app, board, true);
         return OK;
     }
+    if (board_db_all(app->db, err))
+        return error_status(err);
     size_t shown = 0;
     for (size_t i = 0; i < board_count(app->db); i++) {
         if (!matches(board_at(app->db, i), pattern))

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "board/board.h"
+#include "board/board_db.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
@@ -25,6 +25,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             for (size_t k = 0; k < board->loader_count; k++)
                 (void)loader_number(&board->loaders[k], "erase", 0);
         (void)board_find(db, "uno", &board, &err);
+        board_db_free(db);
+    }
+    if (board_db_read(&db, files, 1, true, &err) == OK) {
+        (void)board_find(db, "uno", &board, &err);
+        (void)board_db_all(db, &err);
         board_db_free(db);
     }
     (void)close(fd);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "board/board_db.h"
 #include "board/regions.h"
 #include "method.h"
 
@@ -365,40 +366,137 @@ static void a_later_file_overrides_key_by_key_and_says_so(void **state)
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     (void)close(fd);
     const char *files[] = {"boards.ini", path};
-    struct board_db *db = load(files, 2);
-    const struct board *board;
-    struct error err;
-    assert_int_equal(board_find(db, "uno", &board, &err), OK);
-    assert_string_equal(board->title, "Mine");
-    assert_string_equal(board->shadows, "boards.ini");
-    assert_int_equal(board_loader(board, "stk500v1")->bauds[0], 250000);
-    assert_int_equal(board_loader(board, "stk500v1")->end, 0x7e00);
-    board_db_free(db);
+    for (int as_needed = 0; as_needed < 2; as_needed++) {
+        struct board_db *db = NULL;
+        const struct board *board;
+        struct error err;
+        assert_int_equal(board_db_read(&db, files, 2, as_needed, &err), OK);
+        assert_int_equal(board_find(db, "uno", &board, &err), OK);
+        assert_string_equal(board->title, "Mine");
+        assert_string_equal(board->shadows, "boards.ini");
+        assert_int_equal(board_loader(board, "stk500v1")->bauds[0], 250000);
+        assert_int_equal(board_loader(board, "stk500v1")->end, 0x7e00);
+        board_db_free(db);
+    }
     (void)unlink(path);
+}
+
+/* ---- the shipped file as far as it is needed ---- */
+
+static struct board_db *open_with(const char *own, struct error *err)
+{
+    const char *files[] = {"boards.ini", own};
+    struct board_db *db = NULL;
+    error_clear(err);
+    (void)board_db_read(&db, files, own ? 2 : 1, true, err);
+    return db;
+}
+
+static void same_board(const struct board *a, const struct board *b)
+{
+    assert_string_equal(a->name, b->name);
+    assert_string_equal(a->title, b->title);
+    assert_ptr_equal(a->chip, b->chip);
+    assert_int_equal(a->alias_count, b->alias_count);
+    assert_int_equal(a->usb_count, b->usb_count);
+    assert_int_equal(a->loader_count, b->loader_count);
+    for (size_t i = 0; i < a->loader_count; i++) {
+        const struct loader *x = &a->loaders[i], *y = &b->loaders[i];
+        assert_string_equal(x->method, y->method);
+        assert_int_equal(x->setting_count, y->setting_count);
+        for (size_t k = 0; k < x->setting_count; k++) {
+            assert_string_equal(x->settings[k].key, y->settings[k].key);
+            assert_string_equal(x->settings[k].value, y->settings[k].value);
+        }
+    }
+}
+
+static void a_board_is_the_same_however_it_is_found(void **state)
+{
+    enum { SOME = 29 }; /* each such one also alone, with nothing read before it */
+    struct error err;
+    struct board_db *growing = open_with(NULL, &err);
+    assert_non_null(growing);
+    assert_int_equal(board_count(growing), 0);
+    for (size_t i = board_count(*state); i-- > 0;) {
+        const struct board *board = board_at(*state, i), *found;
+        const char *name = board->alias_count ? board->aliases[0] : board->name;
+        assert_int_equal(board_find(growing, name, &found, &err), OK);
+        same_board(found, board);
+        if (i % SOME)
+            continue;
+        struct board_db *fresh = open_with(NULL, &err);
+        assert_int_equal(board_find(fresh, name, &found, &err), OK);
+        same_board(found, board);
+        assert_int_equal(board_count(fresh), 1);
+        board_db_free(fresh);
+    }
+    assert_int_equal(board_db_all(growing, &err), OK);
+    assert_int_equal(board_count(growing), board_count(*state));
+    for (size_t i = 0; i < board_count(growing); i++)
+        assert_string_equal(board_at(growing, i)->name, board_at(*state, i)->name);
+    board_db_free(growing);
+}
+
+static void a_typing_mistake_has_all_boards_compared(void **state)
+{
+    (void)state;
+    struct error err;
+    const struct board *board;
+    struct board_db *db = open_with(NULL, &err);
+    assert_int_equal(board_find(db, "arduino-mega256", &board, &err), ERR_USAGE);
+    assert_non_null(strstr(err.hint, "arduino-mega2560"));
+    board_db_free(db);
+}
+
+static void what_is_wrong_in_the_users_file_is_said_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } files[] = {
+        {"[mine]\nlike = like/nothing\n", "no such section"},
+        {"[mine]\nlike = like/uno\n[mine/dfu]\nstart = 0\n", "does not list it"},
+        {"[mine]\nlike = like/uno\n[mine/isp]\nusb = 1\n", "usb"},
+        {"[like/uno/dfu]\nstart = 0\n", "does not list it"},
+        {"[mine\n", ":1:"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[] = "/tmp/mflash-boards-XXXXXX";
+        struct error err;
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        assert_true(write(fd, files[i].text, strlen(files[i].text)) > 0);
+        (void)close(fd);
+        assert_null(open_with(path, &err));
+        assert_int_equal(err.code, ERR_BOARDS_FILE);
+        assert_non_null(strstr(err.message, path));
+        assert_non_null(strstr(err.message, files[i].message));
+        (void)unlink(path);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_method_is_one_of_the_contract, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_key_is_one_the_method_understands, setup, teardown),
-        cmocka_unit_test_setup_teardown(loaders_say_where_applications_start_inside_the_flash,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(loaders_end_on_a_page_above_their_start, setup, teardown),
-        cmocka_unit_test_setup_teardown(enter_words_are_of_the_closed_list_and_ask_has_its_text,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(names_and_aliases_are_unique, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_board_has_a_source, setup, teardown),
+        cmocka_unit_test(every_method_is_one_of_the_contract),
+        cmocka_unit_test(every_key_is_one_the_method_understands),
+        cmocka_unit_test(loaders_say_where_applications_start_inside_the_flash),
+        cmocka_unit_test(loaders_end_on_a_page_above_their_start),
+        cmocka_unit_test(enter_words_are_of_the_closed_list_and_ask_has_its_text),
+        cmocka_unit_test(names_and_aliases_are_unique),
+        cmocka_unit_test(every_board_has_a_source),
         cmocka_unit_test(no_key_is_given_twice_and_no_line_is_too_long),
-        cmocka_unit_test_setup_teardown(a_typing_mistake_is_answered_with_the_nearest_names, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(boards_of_one_kind_share_what_they_are_like, setup,
-                                        teardown),
+        cmocka_unit_test(a_typing_mistake_is_answered_with_the_nearest_names),
+        cmocka_unit_test(boards_of_one_kind_share_what_they_are_like),
         cmocka_unit_test(broken_files_are_refused_with_file_and_line),
         cmocka_unit_test(a_long_file_is_refused_with_its_own_line),
         cmocka_unit_test(regions_are_memories_beside_the_chip_s),
         cmocka_unit_test(a_line_longer_than_iniparser_takes_is_refused),
         cmocka_unit_test(a_later_file_overrides_key_by_key_and_says_so),
+        cmocka_unit_test(a_board_is_the_same_however_it_is_found),
+        cmocka_unit_test(a_typing_mistake_has_all_boards_compared),
+        cmocka_unit_test(what_is_wrong_in_the_users_file_is_said_at_once),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

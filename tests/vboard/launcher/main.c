@@ -133,8 +133,9 @@ static int start(struct vboard *vboard, struct error *err)
         return result;
     if (!vboard->launch.list)
         return become_board(vboard, err);
-    list_boards(vboard);
-    return OK;
+    if ((result = board_db_all(vboard->db, err)) == OK)
+        list_boards(vboard);
+    return result;
 }
 
 int main(int argc, char **argv)
