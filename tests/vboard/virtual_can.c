@@ -138,8 +138,7 @@ struct can *virtual_can(struct virtual_bus *bus)
     conversation->can.ops = &virtual_ops;
     conversation->can.clock = &bus->clock;
     conversation->can.trace_port = -1;
-    /* Node ids are claimed by the bus's name on the whole machine: each program's bus is its own.
-     */
+    /* Node ids are claimed machine-wide by the name of the bus: each program has its own. */
     (void)snprintf(conversation->can.name, sizeof conversation->can.name, "virtual.%ld",
                    (long)getpid());
     members_lock(bus);
