@@ -21,6 +21,18 @@ static const char known_methods[] =
 static const char common_keys[] = "start end starts baud usb enter ask";
 static const char enter_words[] = "dtr touch-1200 klipper-serial klipper-can ask";
 
+static const char template[] = "/tmp/mflash-boards-XXXXXX";
+
+/* A file of that text; its path replaces the template in `path`. */
+static void make_file(char path[sizeof template], const char *text)
+{
+    memcpy(path, template, sizeof template);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+}
+
 static struct board_db *load(const char *const *files, size_t count)
 {
     struct board_db *db = NULL;
@@ -221,11 +233,8 @@ static void boards_of_one_kind_share_what_they_are_like(void **state)
 
 static int load_text(const char *text, struct error *err)
 {
-    char path[] = "/tmp/mflash-boards-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
+    char path[sizeof template];
+    make_file(path, text);
     const char *files[] = {path};
     struct board_db *db = NULL;
     int status = board_db_load(&db, files, 1, err);
@@ -310,15 +319,12 @@ static void a_long_file_is_refused_with_its_own_line(void **state)
 static void regions_are_memories_beside_the_chip_s(void **state)
 {
     (void)state;
-    char path[] = "/tmp/mflash-boards-XXXXXX";
+    char path[sizeof template];
     static const char text[] =
         "[like/h]\nchip = stm32h743xx\nmethods = dfu\n[like/h/dfu]\n"
         "region.qspi = 0x90000000 8M 4K\n[x]\nlike = like/h\n[x/dfu]\n"
         "region.qspi = 0x90000000 16M 64K\nregion.at45 = 0xa0000000 2112 264\n";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
+    make_file(path, text);
     const char *files[] = {path};
     struct board_db *db = load(files, 1);
     const struct board *board;
@@ -358,13 +364,10 @@ static void a_line_longer_than_iniparser_takes_is_refused(void **state)
 static void a_later_file_overrides_key_by_key_and_says_so(void **state)
 {
     (void)state;
-    char path[] = "/tmp/mflash-boards-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
+    char path[sizeof template];
     static const char text[] =
         "[arduino-uno]\nname = Mine\nlike = like/uno\n[arduino-uno/stk500v1]\nbaud = 250000\n";
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
+    make_file(path, text);
     const char *files[] = {"boards.ini", path};
     for (int as_needed = 0; as_needed < 2; as_needed++) {
         struct board_db *db = NULL;
@@ -462,12 +465,9 @@ static void what_is_wrong_in_the_users_file_is_said_at_once(void **state)
         {"[mine\n", ":1:"},
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[] = "/tmp/mflash-boards-XXXXXX";
+        char path[sizeof template];
         struct error err;
-        int fd = mkstemp(path);
-        assert_true(fd >= 0);
-        assert_true(write(fd, files[i].text, strlen(files[i].text)) > 0);
-        (void)close(fd);
+        make_file(path, files[i].text);
         assert_null(open_with(path, &err));
         assert_int_equal(err.code, ERR_BOARDS_FILE);
         assert_non_null(strstr(err.message, path));
